@@ -1,0 +1,1 @@
+//! One ZooKeeper session that its owner can detach, hand over and resume

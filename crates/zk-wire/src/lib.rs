@@ -1,0 +1,1 @@
+//! ZooKeeper's records as plain values: jute, client protocol, transactions, snapshots, digests

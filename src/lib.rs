@@ -1,0 +1,1 @@
+//! A two-way service-discovery bridge between Kubernetes and ZooKeeper.

@@ -1,0 +1,3 @@
+//! The `zoobridge` binary.
+
+fn main() {}
