@@ -1,3 +1,8 @@
-//! The `zoobridge` binary.
+//! The `zoobridge` binary: parse, start logging, run.
 
-fn main() {}
+use clap::Parser;
+use zoobridge::cli::Cli;
+
+fn main() -> std::process::ExitCode {
+    Cli::parse().run()
+}

@@ -1,0 +1,78 @@
+//! What the server knows of one client connection.
+
+use std::collections::VecDeque;
+
+use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::request::Request;
+
+use crate::access::Identities;
+
+/// The server's side of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Address, and what it has proven since.
+    pub who: Identities,
+    /// The session, once established.
+    pub session: Option<SessionId>,
+    /// Waiting for its session to be committed; nothing is read from the client before that.
+    pub stage: Stage,
+    /// Requests in the order of their arrival, from the first that cannot be answered yet.
+    pub waiting: VecDeque<Waiting>,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The first message has not come.
+    New,
+    /// Its session is being created; the flag is `readOnly` as the client sent it.
+    Connecting {
+        /// Was the optional field there, and what did it say?
+        read_only: Option<bool>,
+        /// The negotiated timeout in milliseconds.
+        timeout_ms: i32,
+    },
+    /// It has a session.
+    Established,
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+pub enum Waiting {
+    /// A write: answered when its transaction is applied.
+    Write {
+        /// The client's xid.
+        xid: i32,
+        /// The transaction.
+        zxid: Zxid,
+    },
+    /// A read behind a write of the same session.
+    Read {
+        /// The client's xid.
+        xid: i32,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A sync: answered when everything proposed before it has been applied.
+    Sync {
+        /// The client's xid.
+        xid: i32,
+        /// The last proposal at its arrival.
+        zxid: Zxid,
+        /// Echoed.
+        path: String,
+    },
+}
+
+impl Connection {
+    /// A connection that has said nothing.
+    #[must_use]
+    pub fn new(who: Identities) -> Self {
+        Connection {
+            who,
+            session: None,
+            stage: Stage::New,
+            waiting: VecDeque::new(),
+        }
+    }
+}

@@ -1,0 +1,796 @@
+//! The server between its sockets and its disk, as a pure state machine: messages of clients and completions
+//! of the log in, messages to clients and entries for the log out. Time comes in with each input.
+//!
+//! ```text
+//!   frame ─▶ prep ─▶ engine ─Persist▶ (log) ─logged▶ engine ─Deliver▶ tree ─▶ events, then replies
+//!   read  ──────────────────────────────────────────────────────────▶ tree
+//! ```
+//!
+//! Guarantees: replies of a connection come in the order of its requests; a reply to a write comes behind
+//! the log's completion; the events of a transaction are sent before any reply that shows its effect.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zk_wire::codes::{ErrorCode, KeeperState, OpCode};
+use zk_wire::connect::{ConnectRequest, ConnectResponse, ConnectResponseBody};
+use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::jute::{Jute, Reader};
+use zk_wire::multi::{MultiResult, MultiResults, WriteOp};
+use zk_wire::password::derived_password;
+use zk_wire::reply::{Create2Response, PathResponse, ReplyHeader, Response, StatResponse, WatcherEvent};
+use zk_wire::request::{
+    AUTH_XID, AuthPacket, DeleteRequest, PathRequest, Request, RequestError, RequestHeader,
+};
+use zk_wire::txn::{LoggedTxn, Txn};
+
+use super::connection::{Connection, Stage, Waiting};
+use super::reads::{Read, SYNTHESISED};
+use super::stats::Stats;
+use crate::access::Identities;
+use crate::config::ServerConfig;
+use crate::prep::{Asked, Prep};
+use crate::quorum::{Command, Engine, Sid};
+use crate::session::Sessions;
+use crate::tree::node::Owner;
+use crate::tree::watches::{ConnectionId, Watches};
+use crate::tree::{Event, Tree};
+
+/// The two clocks of a server at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Since the server started; never goes back.
+    pub uptime: Duration,
+    /// Milliseconds since 1970; stamped on transactions.
+    pub wall_ms: i64,
+}
+
+/// What happens to a server.
+#[derive(Debug)]
+pub enum Input {
+    /// A client has connected.
+    Opened(ConnectionId, IpAddr),
+    /// A whole message of a client, without its length.
+    Frame(ConnectionId, Bytes),
+    /// A connection is gone.
+    Closed(ConnectionId),
+    /// A four-letter word instead of a first message.
+    Word(ConnectionId, [u8; 4]),
+    /// The log is durable up to this transaction.
+    Logged(Zxid),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the shell must do, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send an answer, with its length.
+    Reply(ConnectionId, Bytes),
+    /// Send something that the client has not asked for, with its length.
+    Notify(ConnectionId, Bytes),
+    /// Close a connection when everything sent so far is out.
+    Close(ConnectionId),
+    /// Append to the log, and report [`Input::Logged`].
+    Persist(LoggedTxn),
+    /// Write a snapshot of this image.
+    Snapshot(Box<Tree>),
+}
+
+/// The state of a server.
+#[derive(Debug)]
+pub struct Core {
+    config: ServerConfig,
+    tree: Tree,
+    prep: Prep,
+    engine: Engine,
+    sessions: Sessions,
+    watches: Watches,
+    connections: HashMap<ConnectionId, Connection>,
+    /// Which connection waits for which transaction.
+    origins: BTreeMap<Zxid, ConnectionId>,
+    /// Connections whose next answer is a sync.
+    syncing: VecDeque<ConnectionId>,
+    /// Messages that came before their session was committed.
+    early: HashMap<ConnectionId, VecDeque<Bytes>>,
+    stats: Stats,
+    outputs: Vec<Output>,
+    commands: Vec<Command>,
+    snapshot_at: Zxid,
+    next_reap: Duration,
+}
+
+/// A session with more bytes of ephemeral paths than this is closed in steps: one transaction that lists them
+/// all could exceed `jute.maxbuffer` and take an ensemble down (ZOOKEEPER-4306).
+const CLOSE_AT_ONCE_BYTES: usize = 512 * 1024;
+const CLOSE_STEP_BYTES: usize = 256 * 1024;
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
+/// Containers and TTL znodes deleted per interval (`znode.container.maxPerMinute`).
+const REAP_LIMIT: usize = 10_000;
+
+impl Core {
+    /// A server on a recovered tree. Sessions get their full timeout; ephemerals of unknown sessions go.
+    #[must_use]
+    pub fn new(config: ServerConfig, tree: Tree, now: Now) -> Self {
+        let me = Sid(config.server_id);
+        let engine = Engine::new(me, BTreeSet::from([me]), tree.last_zxid());
+        let mut sessions = Sessions::new(config.tick_time, config.server_id, now.wall_ms);
+        for (&id, &timeout_ms) in tree.sessions() {
+            sessions.track(now.uptime, id, millis(timeout_ms), None);
+        }
+        let mut core = Core {
+            prep: Prep::new(&tree, config.extended_types),
+            snapshot_at: Zxid::ZERO,
+            config,
+            tree,
+            engine,
+            sessions,
+            watches: Watches::default(),
+            connections: HashMap::new(),
+            origins: BTreeMap::new(),
+            syncing: VecDeque::new(),
+            early: HashMap::new(),
+            stats: Stats::default(),
+            outputs: Vec::new(),
+            commands: Vec::new(),
+            next_reap: now.uptime + REAP_INTERVAL,
+        };
+        core.schedule_snapshot();
+        for owner in core.tree.owners() {
+            if !core.tree.sessions().contains_key(&owner) {
+                core.close_session(now, owner, 0, None);
+            }
+        }
+        core
+    }
+
+    /// Takes one input. What must be done about it is collected until [`Core::outputs`].
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Opened(id, address) => {
+                self.connections
+                    .insert(id, Connection::new(Identities::of_address(address)));
+            }
+            Input::Frame(id, frame) => self.frame(now, id, frame),
+            Input::Closed(id) => self.closed(id),
+            Input::Word(id, word) => self.word(id, word),
+            Input::Logged(zxid) => {
+                self.engine.logged(zxid, &mut self.commands);
+                self.carry_out(now);
+            }
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// What must be done, in order; empty afterwards.
+    pub fn outputs(&mut self) -> std::vec::Drain<'_, Output> {
+        self.outputs.drain(..)
+    }
+
+    /// When [`Input::Tick`] is needed next.
+    #[must_use]
+    pub fn next_tick(&self) -> Duration {
+        self.sessions
+            .next_expiry()
+            .unwrap_or(self.next_reap)
+            .min(self.next_reap)
+    }
+
+    /// The tree, for a snapshot at start and for tests.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn frame(&mut self, now: Now, id: ConnectionId, frame: Bytes) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        self.stats.received += 1;
+        match connection.stage {
+            Stage::New => self.connect(now, id, &frame),
+            Stage::Connecting { .. } => self.early.entry(id).or_default().push_back(frame),
+            Stage::Established => self.request(now, id, &frame),
+        }
+    }
+
+    /// The first message (`ZooKeeperServer.processConnectRequest`).
+    fn connect(&mut self, now: Now, id: ConnectionId, frame: &[u8]) {
+        let request: ConnectRequest = match Reader::new(frame).read() {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::warn!(connection = id.0, %error, "closing a connection whose first message makes no sense");
+                return self.close(id);
+            }
+        };
+        if request.body.last_zxid_seen > self.tree.last_zxid() {
+            tracing::info!(connection = id.0, seen = %request.body.last_zxid_seen, here = %self.tree.last_zxid(),
+                "closing a connection whose client has seen a newer state");
+            return self.close(id);
+        }
+        let timeout_ms = self.config.negotiate(request.body.timeout_ms);
+        if request.body.session_id == SessionId::NONE {
+            self.begin_session(now, id, request.read_only, timeout_ms);
+        } else {
+            self.resume(now, id, &request, timeout_ms);
+        }
+    }
+
+    fn begin_session(&mut self, now: Now, id: ConnectionId, read_only: Option<bool>, timeout_ms: i32) {
+        let session = self.sessions.new_id();
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.stage = Stage::Connecting {
+            read_only,
+            timeout_ms,
+        };
+        connection.session = Some(session);
+        let who = Identities::internal();
+        let asked = asked(now, &self.engine, session, 0, &who);
+        let txn = self.prep.create_session(asked, timeout_ms);
+        self.propose(now, txn, Some(id));
+    }
+
+    fn resume(&mut self, now: Now, id: ConnectionId, request: &ConnectRequest, timeout_ms: i32) {
+        let session = request.body.session_id;
+        let proven = request.body.password.as_deref() == Some(derived_password(session).as_slice());
+        let resumed = match proven {
+            true => self.sessions.resume(now.uptime, session, millis(timeout_ms), id),
+            false => None,
+        };
+        let read_only = request.read_only.map(|_| false);
+        let Some(previous) = resumed else {
+            self.send_connect_response(id, &ConnectResponse::expired(read_only));
+            return self.close(id);
+        };
+        if let Some(previous) = previous.filter(|&previous| previous != id) {
+            tracing::info!(%session, "the session moves to another connection");
+            self.drop_connection(previous);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.session = Some(session);
+            connection.stage = Stage::Established;
+        }
+        self.send_connect_response(id, &connect_response(session, timeout_ms, read_only));
+    }
+
+    fn send_connect_response(&mut self, id: ConnectionId, response: &ConnectResponse) {
+        self.stats.sent += 1;
+        self.outputs
+            .push(Output::Reply(id, framed(|out| response.write(out))));
+    }
+
+    fn request(&mut self, now: Now, id: ConnectionId, frame: &[u8]) {
+        let mut reader = Reader::with_limit(frame, self.config.max_buffer);
+        let Ok(header) = reader.read::<RequestHeader>() else {
+            tracing::warn!(
+                connection = id.0,
+                "closing a connection that sent a request without a whole header"
+            );
+            return self.close(id);
+        };
+        let Some(session) = self.connections.get(&id).and_then(|c| c.session) else {
+            return;
+        };
+        if !self.sessions.touch(now.uptime, session) {
+            return self.close(id);
+        }
+        match Request::decode(header.op, &mut reader) {
+            Ok(Request::Auth(packet)) => self.authenticate(id, &packet),
+            Ok(request) => self.dispatch(now, id, session, header.xid, request),
+            Err(RequestError::UnknownOp(_)) => self.refuse_and_close(id, header.xid, Zxid(-1)),
+            Err(RequestError::Decode(error)) => {
+                tracing::debug!(connection = id.0, op = %header.op, %error, "a request makes no sense");
+                self.refuse(now, id, session, header);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, id: ConnectionId, session: SessionId, xid: i32, request: Request) {
+        match request {
+            Request::CloseSession => self.close_session(now, session, xid, Some(id)),
+            // A check outside a multi (ZOOKEEPER-2623) and SASL are not served.
+            Request::Check(_) | Request::Sasl(_) => self.refuse_and_close(id, xid, self.tree.last_zxid()),
+            Request::Sync(PathRequest { path }) => {
+                self.wait(
+                    id,
+                    Waiting::Sync {
+                        xid,
+                        zxid: self.engine.proposed(),
+                        path,
+                    },
+                );
+                self.syncing.push_back(id);
+                self.answer_waiting(id);
+            }
+            request if is_write(&request) => {
+                let Some(connection) = self.connections.get(&id) else {
+                    return;
+                };
+                let who = connection.who.clone();
+                let asked = asked(now, &self.engine, session, xid, &who);
+                let txn = self.prep.write(&self.tree, asked, &request);
+                self.propose_write(now, id, xid, txn);
+            }
+            request => {
+                self.wait(id, Waiting::Read { xid, request });
+                self.answer_waiting(id);
+            }
+        }
+    }
+
+    /// A body that cannot be decoded. A write consumes a zxid all the same, as on Apache.
+    fn refuse(&mut self, now: Now, id: ConnectionId, session: SessionId, header: RequestHeader) {
+        if is_write_op(header.op) {
+            let who = Identities::internal();
+            let asked = asked(now, &self.engine, session, header.xid, &who);
+            let txn = self.prep.refuse(asked, ErrorCode::MarshallingError);
+            self.propose_write(now, id, header.xid, txn);
+        } else {
+            let reply = self.header(header.xid, ErrorCode::MarshallingError);
+            self.reply(id, reply, &Response::Empty);
+        }
+    }
+
+    fn refuse_and_close(&mut self, id: ConnectionId, xid: i32, zxid: Zxid) {
+        self.reply(
+            id,
+            ReplyHeader {
+                xid,
+                zxid,
+                err: ErrorCode::Unimplemented,
+            },
+            &Response::Empty,
+        );
+        self.close(id);
+    }
+
+    fn authenticate(&mut self, id: ConnectionId, packet: &AuthPacket) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let result = connection
+            .who
+            .authenticate(&packet.scheme, packet.auth.as_deref().unwrap_or_default());
+        let err = result.err().unwrap_or(ErrorCode::Ok);
+        self.reply(
+            id,
+            ReplyHeader {
+                xid: AUTH_XID,
+                zxid: Zxid::ZERO,
+                err,
+            },
+            &Response::Empty,
+        );
+        if err != ErrorCode::Ok {
+            tracing::warn!(connection = id.0, scheme = packet.scheme, "authentication failed");
+            self.close(id);
+        }
+    }
+
+    fn propose_write(&mut self, now: Now, id: ConnectionId, xid: i32, txn: LoggedTxn) {
+        self.wait(
+            id,
+            Waiting::Write {
+                xid,
+                zxid: txn.header.zxid,
+            },
+        );
+        self.propose(now, txn, Some(id));
+    }
+
+    fn propose(&mut self, now: Now, txn: LoggedTxn, origin: Option<ConnectionId>) {
+        if let Some(id) = origin {
+            self.origins.insert(txn.header.zxid, id);
+        }
+        self.engine.propose(txn, &mut self.commands);
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        for command in std::mem::take(&mut self.commands) {
+            match command {
+                Command::Persist(txn) => self.outputs.push(Output::Persist(txn)),
+                Command::Deliver(txn) => self.deliver(now, &txn),
+            }
+        }
+    }
+
+    /// A committed transaction: tree, then events, then replies.
+    fn deliver(&mut self, now: Now, txn: &LoggedTxn) {
+        let zxid = txn.header.zxid;
+        let applied = self.tree.apply(txn);
+        self.prep.applied(zxid);
+        debug_assert!(
+            txn.digest
+                .is_none_or(|d| self.engine.outstanding() > 0 || d.tree_digest == self.tree.digest())
+        );
+        for event in &applied.events {
+            self.notify(zxid, event);
+        }
+        let origin = self
+            .origins
+            .remove(&zxid)
+            .filter(|id| self.connections.contains_key(id));
+        match &txn.txn {
+            Txn::CreateSession(t) => self.session_begun(now, txn.header.session, t.timeout_ms, origin),
+            Txn::CloseSession(_) => self.session_ended(txn.header.session, origin, applied.results),
+            _ => {
+                if let Some(id) = origin {
+                    self.answer_write(id, zxid, applied.results, &txn.txn);
+                }
+            }
+        }
+        self.answer_syncs();
+        self.snapshot_if_due(zxid);
+    }
+
+    fn notify(&mut self, zxid: Zxid, event: &Event) {
+        let connections = &self.connections;
+        let may_read = |id: ConnectionId, acl: &[zk_wire::acl::Acl]| {
+            connections
+                .get(&id)
+                .is_some_and(|c| c.who.may(zk_wire::acl::perms::READ, acl))
+        };
+        for notification in self.watches.trigger(event, may_read) {
+            let state = KeeperState::SyncConnected;
+            let event = WatcherEvent {
+                kind: notification.kind,
+                state,
+                path: notification.path.to_string(),
+            };
+            let frame = framed(|out| event.encode(zxid, out));
+            self.stats.sent += notification.to.len() as u64;
+            self.outputs.extend(
+                notification
+                    .to
+                    .into_iter()
+                    .map(|id| Output::Notify(id, frame.clone())),
+            );
+        }
+    }
+
+    fn session_begun(&mut self, now: Now, session: SessionId, timeout_ms: i32, origin: Option<ConnectionId>) {
+        self.sessions
+            .track(now.uptime, session, millis(timeout_ms), origin);
+        let Some(id) = origin else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Stage::Connecting {
+            read_only,
+            timeout_ms,
+        } = connection.stage
+        else {
+            return;
+        };
+        connection.stage = Stage::Established;
+        self.send_connect_response(
+            id,
+            &connect_response(session, timeout_ms, read_only.map(|_| false)),
+        );
+        for frame in self.early.remove(&id).unwrap_or_default() {
+            self.request(now, id, &frame);
+        }
+    }
+
+    fn session_ended(&mut self, session: SessionId, origin: Option<ConnectionId>, results: Vec<MultiResult>) {
+        let attached = self.sessions.end(session);
+        if let Some(id) = origin
+            && let Some(Waiting::Write { xid, .. }) =
+                self.connections.get_mut(&id).and_then(|c| c.waiting.pop_front())
+        {
+            drop(results);
+            let header = self.header(xid, ErrorCode::Ok);
+            self.reply(id, header, &Response::Empty);
+        }
+        for id in attached.into_iter().chain(origin) {
+            self.close(id);
+        }
+    }
+
+    fn answer_write(&mut self, id: ConnectionId, zxid: Zxid, results: Vec<MultiResult>, txn: &Txn) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Some(Waiting::Write { xid, zxid: expected }) = connection.waiting.pop_front() else {
+            return;
+        };
+        debug_assert_eq!(zxid, expected, "writes of a connection commit in their order");
+        match write_response(results, txn) {
+            Ok(response) => {
+                let header = self.header(xid, ErrorCode::Ok);
+                self.reply(id, header, &response);
+            }
+            Err(code) => {
+                let header = self.header(xid, code);
+                self.reply(id, header, &Response::Empty);
+            }
+        }
+        self.answer_waiting(id);
+    }
+
+    /// Answers everything up to the next request that must wait.
+    fn answer_waiting(&mut self, id: ConnectionId) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            match connection.waiting.front() {
+                Some(Waiting::Read { .. }) => {}
+                Some(Waiting::Sync { zxid, .. }) if *zxid <= self.tree.last_zxid() => {}
+                _ => return,
+            }
+            match connection.waiting.pop_front() {
+                Some(Waiting::Read { xid, request }) => self.answer_read(id, xid, &request),
+                Some(Waiting::Sync { xid, path, .. }) => {
+                    let header = self.header(xid, ErrorCode::Ok);
+                    self.reply(id, header, &Response::Path(PathResponse { path }));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn answer_syncs(&mut self) {
+        for id in std::mem::take(&mut self.syncing) {
+            self.answer_waiting(id);
+            let still_syncs = |c: &Connection| c.waiting.iter().any(|w| matches!(w, Waiting::Sync { .. }));
+            if self.connections.get(&id).is_some_and(still_syncs) {
+                self.syncing.push_back(id);
+            }
+        }
+    }
+
+    fn answer_read(&mut self, id: ConnectionId, xid: i32, request: &Request) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let Some(session) = connection.session else { return };
+        let mut events = Vec::new();
+        let mut read = Read {
+            tree: &self.tree,
+            watches: &mut self.watches,
+            connection: id,
+            who: &connection.who,
+            session,
+        };
+        let answer = read.answer(request, &mut events);
+        for event in events {
+            self.outputs
+                .push(Output::Notify(id, framed(|out| event.encode(SYNTHESISED, out))));
+        }
+        let (err, response) = match answer {
+            Ok(response) => (ErrorCode::Ok, response),
+            Err(code) => (code, Response::Empty),
+        };
+        let header = self.header(xid, err);
+        self.reply(id, header, &response);
+    }
+
+    fn wait(&mut self, id: ConnectionId, waiting: Waiting) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.waiting.push_back(waiting);
+        }
+    }
+
+    fn header(&self, xid: i32, err: ErrorCode) -> ReplyHeader {
+        ReplyHeader {
+            xid,
+            zxid: self.tree.last_zxid(),
+            err,
+        }
+    }
+
+    fn reply(&mut self, id: ConnectionId, header: ReplyHeader, response: &Response) {
+        self.stats.sent += 1;
+        let frame = framed(|out| {
+            header.write(out);
+            response.write(out);
+        });
+        self.outputs.push(Output::Reply(id, frame));
+    }
+
+    /// Ends a session: in one transaction, or in steps where that would be too long.
+    fn close_session(&mut self, now: Now, session: SessionId, cxid: i32, origin: Option<ConnectionId>) {
+        self.sessions.begin_close(session);
+        let who = Identities::internal();
+        for step in self.close_steps(session) {
+            let asked = asked(now, &self.engine, session, 0, &who);
+            let txn = self.prep.write(&self.tree, asked, &Request::Multi(step));
+            self.propose(now, txn, None);
+        }
+        let asked = asked(now, &self.engine, session, cxid, &who);
+        let txn = self.prep.close_session(&self.tree, asked);
+        match origin {
+            Some(id) => self.propose_write(now, id, cxid, txn),
+            None => self.propose(now, txn, None),
+        }
+    }
+
+    fn close_steps(&self, session: SessionId) -> Vec<Vec<WriteOp>> {
+        let paths = self.prep.ephemerals(&self.tree, session);
+        let mut left: usize = paths.iter().map(|path| path.len() + 4).sum();
+        let mut steps: Vec<Vec<WriteOp>> = Vec::new();
+        let mut step_bytes = CLOSE_STEP_BYTES;
+        for path in paths {
+            if left <= CLOSE_AT_ONCE_BYTES {
+                break;
+            }
+            let bytes = path.len() + 4;
+            if step_bytes + bytes > CLOSE_STEP_BYTES {
+                steps.push(Vec::new());
+                step_bytes = 0;
+            }
+            step_bytes += bytes;
+            left -= bytes;
+            if let Some(step) = steps.last_mut() {
+                step.push(WriteOp::Delete(DeleteRequest { path, version: -1 }));
+            }
+        }
+        steps
+    }
+
+    fn tick(&mut self, now: Now) {
+        for session in self.sessions.expired(now.uptime) {
+            tracing::info!(%session, "the session has expired");
+            self.close_session(now, session, 0, None);
+        }
+        if now.uptime >= self.next_reap {
+            self.next_reap = now.uptime + REAP_INTERVAL;
+            self.reap(now);
+        }
+    }
+
+    /// Deletes containers that have become empty and TTL znodes whose time is up (`ContainerManager`).
+    fn reap(&mut self, now: Now) {
+        let due: Vec<String> = self
+            .tree
+            .reapable()
+            .filter(|(_, node)| node.children.is_empty())
+            .filter(|(_, node)| match Owner::of(node.stat.ephemeral_owner) {
+                Owner::Container => node.stat.cversion > 0,
+                Owner::Ttl(ttl_ms) => now.wall_ms - node.stat.mtime > ttl_ms,
+                Owner::None | Owner::Session(_) => false,
+            })
+            .map(|(path, _)| path.to_string())
+            .take(REAP_LIMIT)
+            .collect();
+        let who = Identities::internal();
+        for path in due {
+            let asked = asked(now, &self.engine, SessionId::NONE, 0, &who);
+            let txn = self
+                .prep
+                .write(&self.tree, asked, &Request::DeleteContainer(PathRequest { path }));
+            self.propose(now, txn, None);
+        }
+    }
+
+    fn snapshot_if_due(&mut self, zxid: Zxid) {
+        if zxid >= self.snapshot_at {
+            self.schedule_snapshot();
+            self.outputs.push(Output::Snapshot(Box::new(self.tree.clone())));
+        }
+    }
+
+    /// Between half of `snapCount` and all of it, spread by the zxid so that members do not coincide.
+    fn schedule_snapshot(&mut self) {
+        let half = i64::from(self.config.snap_count / 2).max(1);
+        let last = self.tree.last_zxid().0;
+        let spread = last.wrapping_mul(0x9e37_79b9).rem_euclid(half);
+        self.snapshot_at = Zxid(last + half + spread);
+    }
+
+    fn word(&mut self, id: ConnectionId, word: [u8; 4]) {
+        let text = super::words::answer(&word, &self.config, &self.view());
+        self.outputs.push(Output::Notify(id, text.into()));
+        self.close(id);
+    }
+
+    fn view(&self) -> super::words::View {
+        super::words::View {
+            stats: self.stats,
+            connections: self.connections.len(),
+            outstanding: self.engine.outstanding(),
+            sessions: self.sessions.len(),
+            zxid: self.tree.last_zxid(),
+            znodes: self.tree.len(),
+            ephemerals: self.tree.ephemeral_count(),
+            watches: self.watches.len(),
+            data_bytes: self.tree.data_bytes(),
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.outputs.push(Output::Close(id));
+        self.drop_connection_state(id);
+    }
+
+    /// Closes a connection that has lost its session to another one.
+    fn drop_connection(&mut self, id: ConnectionId) {
+        if self.connections.contains_key(&id) {
+            self.close(id);
+        }
+    }
+
+    fn closed(&mut self, id: ConnectionId) {
+        if let Some(session) = self.connections.get(&id).and_then(|c| c.session) {
+            self.sessions.disconnect(session, id);
+        }
+        self.drop_connection_state(id);
+    }
+
+    fn drop_connection_state(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
+        self.early.remove(&id);
+        self.watches.disconnect(id);
+    }
+}
+
+fn asked<'a>(now: Now, engine: &Engine, session: SessionId, cxid: i32, who: &'a Identities) -> Asked<'a> {
+    Asked {
+        session,
+        cxid,
+        zxid: engine.next_zxid(),
+        time_ms: now.wall_ms,
+        who,
+    }
+}
+
+fn connect_response(session: SessionId, timeout_ms: i32, read_only: Option<bool>) -> ConnectResponse {
+    let password = Bytes::copy_from_slice(&derived_password(session));
+    let body = ConnectResponseBody {
+        protocol_version: 0,
+        timeout_ms,
+        session_id: session,
+        password: Some(password),
+    };
+    ConnectResponse { body, read_only }
+}
+
+/// The reply to a write, from what applying it gave.
+fn write_response(mut results: Vec<MultiResult>, txn: &Txn) -> Result<Response, ErrorCode> {
+    if matches!(txn, Txn::Multi(_)) {
+        return Ok(Response::Multi(MultiResults(results)));
+    }
+    match results.pop() {
+        Some(MultiResult::Create(path)) => Ok(Response::Path(PathResponse { path })),
+        Some(MultiResult::Create2(path, stat)) => Ok(Response::Create2(Create2Response { path, stat })),
+        Some(MultiResult::SetData(stat)) => Ok(Response::Stat(StatResponse { stat })),
+        Some(MultiResult::Error(code)) => Err(code),
+        _ => Ok(Response::Empty),
+    }
+}
+
+fn is_write(request: &Request) -> bool {
+    is_write_op(request.op())
+}
+
+fn is_write_op(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateContainer
+            | OpCode::CreateTtl
+            | OpCode::Delete
+            | OpCode::DeleteContainer
+            | OpCode::SetData
+            | OpCode::SetAcl
+            | OpCode::Multi
+            | OpCode::Reconfig
+    )
+}
+
+/// A message with its length in front.
+fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = vec![0; 4];
+    write(&mut out);
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    out.into()
+}
+
+fn millis(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}

@@ -1,0 +1,7 @@
+//! The server's core, without sockets, files or clocks.
+
+pub mod connection;
+pub mod core;
+pub mod reads;
+pub mod stats;
+pub mod words;

@@ -1,0 +1,212 @@
+//! From a configuration to a server that serves, and back.
+
+use std::net::SocketAddr;
+use std::sync::mpsc as blocking;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::ServerConfig;
+use crate::net::driver::Driver;
+use crate::net::listener::Listener;
+use crate::net::log_thread::{self, write_snapshot};
+use crate::server::core::{Core, Now};
+use crate::storage::{DiskStorage, Storage, StorageError, StorageOptions};
+use crate::tree::Tree;
+use crate::tree::restore::Restoring;
+
+/// A running server. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    log_ended: Option<std::thread::JoinHandle<Result<(), StorageError>>>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot start on the data in {dir}")]
+    Storage {
+        /// The data directory.
+        dir: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<StorageError>,
+    },
+    /// The client port cannot be had.
+    #[error("cannot listen on {address}: is another server running there? (clientPort, clientPortAddress)")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start the log thread")]
+    Thread(#[source] std::io::Error),
+    /// Recovery did not end properly.
+    #[error("recovery was interrupted")]
+    Interrupted,
+}
+
+/// Inputs that may wait for the driver.
+const INPUT_QUEUE: usize = 4096;
+
+impl Server {
+    /// Recovers the data directory, writes a snapshot, and serves.
+    ///
+    /// # Errors
+    /// The data cannot be used or the port cannot be had.
+    pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&opening));
+        let (storage, tree) = opened.await.map_err(|_| StartError::Interrupted)??;
+        Self::start_on(config, Box::new(storage), tree).await
+    }
+
+    /// Serves a recovered tree over any storage.
+    ///
+    /// # Errors
+    /// The port cannot be had.
+    pub async fn start_on(
+        config: ServerConfig,
+        storage: Box<dyn Storage>,
+        tree: Tree,
+    ) -> Result<Server, StartError> {
+        let address = config.client_address;
+        let listen = |source| StartError::Listen { address, source };
+        let socket = TcpListener::bind(address).await.map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (inputs, inputs_rx) = mpsc::channel(INPUT_QUEUE);
+        let (handles, handles_rx) = mpsc::unbounded_channel();
+        let (log, log_rx) = blocking::channel();
+        let (logged, logged_rx) = mpsc::unbounded_channel();
+        let log_stop = stop.clone();
+        let log_ended = std::thread::Builder::new()
+            .name("zab-log".to_owned())
+            .spawn(move || {
+                let ended = log_thread::run(storage, &log_rx, &logged);
+                log_stop.cancel();
+                ended
+            })
+            .map_err(StartError::Thread)?;
+        tracing::info!(%address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
+        let (max_per_address, max_frame, retain) = (
+            config.max_client_connections,
+            config.max_buffer,
+            config.snapshots_retained,
+        );
+        let started = Instant::now();
+        let core = Core::new(
+            config,
+            tree,
+            Now {
+                uptime: Duration::ZERO,
+                wall_ms: wall_ms(),
+            },
+        );
+        let driver = Driver {
+            core,
+            started,
+            inputs: inputs_rx,
+            handles: handles_rx,
+            logged: logged_rx,
+            log,
+            retain,
+            stop: stop.clone(),
+        };
+        tasks.spawn(driver.run());
+        tasks.spawn(
+            Listener {
+                socket,
+                max_per_address,
+                max_frame,
+                inputs,
+                handles,
+                stop: stop.clone(),
+            }
+            .run(),
+        );
+        tasks.close();
+        Ok(Server {
+            address,
+            stop,
+            tasks,
+            log_ended: Some(log_ended),
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the server has ended by itself, which it does only when the log cannot be written.
+    pub async fn ended(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Stops: closes connections, finishes a snapshot under way, and syncs the log. Sessions live on until
+    /// they expire on the next start.
+    ///
+    /// # Errors
+    /// The log could not be written, now or earlier; acknowledged writes are not affected.
+    pub async fn stop(mut self) -> Result<(), StorageError> {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        let Some(log_ended) = self.log_ended.take() else {
+            return Ok(());
+        };
+        let joined = tokio::task::spawn_blocking(move || log_ended.join()).await;
+        match joined {
+            Ok(Ok(ended)) => ended,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Recovers what is on the disk; on a fresh directory, or after a replay, the first thing written is a snapshot
+/// (`ZooKeeperServer.loadData`).
+fn open(config: &ServerConfig) -> Result<(DiskStorage, Tree), StartError> {
+    let options = StorageOptions {
+        pre_alloc_bytes: config.pre_alloc_bytes,
+        force_sync: config.force_sync,
+        jute_max_buffer: config.max_buffer,
+        ..StorageOptions::default()
+    };
+    let failed = |source| StartError::Storage {
+        dir: config.data_dir.clone(),
+        source: Box::new(source),
+    };
+    let log_dir = config.log_dir.as_ref().unwrap_or(&config.data_dir);
+    let mut restoring = Restoring::default();
+    let (mut storage, last) =
+        DiskStorage::open(&config.data_dir, log_dir, options, &mut restoring).map_err(failed)?;
+    let (tree, mismatches) = restoring.finish();
+    tracing::info!(%last, mismatches, "recovered");
+    storage.roll().map_err(failed)?;
+    let sink = storage.snapshot_writer(tree.last_zxid()).map_err(failed)?;
+    write_snapshot(sink, &tree).map_err(failed)?;
+    storage.purge(config.snapshots_retained).map_err(failed)?;
+    Ok((storage, tree))
+}
+
+fn wall_ms() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,518 @@
+//! The tree of znodes as a pure state machine: transactions in, results and events out.
+//!
+//! Guarantees: [`Tree::apply`] is idempotent for the transactions that a fuzzy snapshot may already
+//! contain; the digest is that of `DigestCalculator` after each transaction; the same transactions give the
+//! same tree on every member.
+//!
+//! The tree checks nothing that [`prep`](crate::prep) has checked: a transaction is a fact.
+
+pub mod acl_table;
+pub mod node;
+pub mod restore;
+pub mod watches;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zk_wire::acl::{Acl, perms};
+use zk_wire::codes::{ErrorCode, EventType};
+use zk_wire::digest::Digest;
+use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::multi::MultiResult;
+use zk_wire::path;
+use zk_wire::stat::{Stat, StatPersisted};
+use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
+
+use acl_table::{AclTable, OPEN_ACL};
+use node::{Node, Owner};
+
+/// The tree, the sessions and the ACLs: everything that a snapshot holds.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    nodes: HashMap<Arc<str>, Arc<Node>>,
+    acls: AclTable,
+    sessions: BTreeMap<SessionId, i32>,
+    ephemerals: HashMap<SessionId, BTreeSet<Arc<str>>>,
+    /// Containers and TTL znodes, for the reaper.
+    reapable: BTreeSet<Arc<str>>,
+    digest: Digest,
+    last_zxid: Zxid,
+    data_bytes: u64,
+}
+
+/// What a transaction did, for replies and watches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// One result for a single operation, one per element for a multi.
+    pub results: Vec<MultiResult>,
+    /// What watchers learn, in order.
+    pub events: Vec<Event>,
+}
+
+/// A change that watchers may learn of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened: created, deleted, data set.
+    pub kind: EventType,
+    /// To which znode. Creation and deletion change its parent's list of children too.
+    pub path: Arc<str>,
+    /// The key of the znode's ACL at that moment.
+    pub acl: Arc<[Acl]>,
+    /// Its parent's ACL, where the list of children changed.
+    pub parent_acl: Option<Arc<[Acl]>>,
+}
+
+/// The root's path in the map; on the wire and in snapshots it is also written as empty.
+const ROOT: &str = "/";
+
+impl Default for Tree {
+    fn default() -> Self {
+        Tree::new()
+    }
+}
+
+impl Tree {
+    /// The tree of a server that has never run: the root and `/zookeeper` with `config` and `quota`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut tree = Tree::empty();
+        let config_acl = tree.acls.intern(&[Acl::world(perms::READ)]);
+        let config_stat = StatPersisted {
+            aversion: -1,
+            ..StatPersisted::default()
+        };
+        for (path, acl, stat) in [
+            (ROOT, OPEN_ACL, StatPersisted::default()),
+            ("/zookeeper", OPEN_ACL, StatPersisted::default()),
+            ("/zookeeper/config", config_acl, config_stat),
+            ("/zookeeper/quota", OPEN_ACL, StatPersisted::default()),
+        ] {
+            tree.put(
+                path,
+                Node {
+                    data: Some(Bytes::new()),
+                    acl,
+                    stat,
+                    children: BTreeSet::new(),
+                },
+            );
+        }
+        tree
+    }
+
+    fn empty() -> Self {
+        Tree {
+            nodes: HashMap::new(),
+            acls: AclTable::default(),
+            sessions: BTreeMap::new(),
+            ephemerals: HashMap::new(),
+            reapable: BTreeSet::new(),
+            digest: Digest::ZERO,
+            last_zxid: Zxid::ZERO,
+            data_bytes: 0,
+        }
+    }
+
+    /// The znode at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path).map(Arc::as_ref)
+    }
+
+    /// The ACL of a key.
+    #[must_use]
+    pub fn acl(&self, key: i64) -> Arc<[Acl]> {
+        self.acls.get(key)
+    }
+
+    /// The digest of all znodes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The last transaction applied.
+    #[must_use]
+    pub fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// Replicated sessions with their timeouts in milliseconds.
+    #[must_use]
+    pub fn sessions(&self) -> &BTreeMap<SessionId, i32> {
+        &self.sessions
+    }
+
+    /// Paths of a session's ephemerals, in order.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &Arc<str>> {
+        self.ephemerals.get(&session).into_iter().flatten()
+    }
+
+    /// Sessions that own ephemerals, in order.
+    #[must_use]
+    pub fn owners(&self) -> BTreeSet<SessionId> {
+        self.ephemerals.keys().copied().collect()
+    }
+
+    /// Containers and TTL znodes.
+    pub fn reapable(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+        self.reapable
+            .iter()
+            .filter_map(|path| Some((path, self.get(path)?)))
+    }
+
+    /// Znodes, the root included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never: a tree has a root.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Ephemeral znodes.
+    #[must_use]
+    pub fn ephemeral_count(&self) -> usize {
+        self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// Bytes of paths and data (`zk_approximate_data_size`).
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// Znodes below `path`.
+    #[must_use]
+    pub fn descendants(&self, path: &str) -> usize {
+        let Some(node) = self.get(path) else { return 0 };
+        let below = |name: &Arc<str>| 1 + self.descendants(&child_path(path, name));
+        node.children.iter().map(below).sum()
+    }
+
+    /// ACLs by key, for a snapshot.
+    #[must_use]
+    pub fn acl_entries(&self) -> Vec<(i64, Vec<Acl>)> {
+        self.acls.entries()
+    }
+
+    /// Visits every znode, parents first. The root's path is empty, as in snapshots.
+    ///
+    /// # Errors
+    /// Whatever `visit` fails with, at once.
+    pub fn walk<E>(&self, mut visit: impl FnMut(&str, &Node) -> Result<(), E>) -> Result<(), E> {
+        let mut stack = vec![Arc::<str>::from(ROOT)];
+        while let Some(path) = stack.pop() {
+            let Some(node) = self.get(&path) else { continue };
+            visit(if &*path == ROOT { "" } else { &path }, node)?;
+            stack.extend(
+                node.children
+                    .iter()
+                    .rev()
+                    .map(|name| Arc::from(child_path(&path, name))),
+            );
+        }
+        Ok(())
+    }
+
+    /// Applies a committed transaction.
+    pub fn apply(&mut self, logged: &LoggedTxn) -> Applied {
+        let mut applied = Applied::default();
+        match &logged.txn {
+            Txn::Multi(txns) => self.apply_multi(&logged.header, txns, &mut applied),
+            txn => {
+                let result = self.apply_one(&logged.header, txn, &mut applied.events);
+                applied.results.push(result);
+            }
+        }
+        self.last_zxid = self.last_zxid.max(logged.header.zxid);
+        applied
+    }
+
+    /// All elements, or only their error codes if one of them is an error.
+    fn apply_multi(&mut self, header: &TxnHeader, txns: &[Txn], applied: &mut Applied) {
+        let failed = txns.iter().any(|txn| matches!(txn, Txn::Error(_)));
+        for txn in txns {
+            let result = match txn {
+                Txn::Error(code) => MultiResult::Error(*code),
+                _ if failed => MultiResult::Error(ErrorCode::Ok),
+                txn => self.apply_one(header, txn, &mut applied.events),
+            };
+            applied.results.push(result);
+        }
+    }
+
+    fn apply_one(&mut self, header: &TxnHeader, txn: &Txn, events: &mut Vec<Event>) -> MultiResult {
+        match txn {
+            Txn::Create(t) | Txn::Create2(t) => {
+                let owner = if t.ephemeral { header.session.0 } else { 0 };
+                let created = self.create(
+                    header,
+                    &t.path,
+                    t.data.clone(),
+                    &t.acl,
+                    owner,
+                    t.parent_cversion,
+                    events,
+                );
+                match txn {
+                    Txn::Create(_) => MultiResult::Create(t.path.clone()),
+                    _ => MultiResult::Create2(t.path.clone(), created),
+                }
+            }
+            Txn::CreateContainer(t) => {
+                let owner = Owner::Container.persisted();
+                let stat = self.create(
+                    header,
+                    &t.path,
+                    t.data.clone(),
+                    &t.acl,
+                    owner,
+                    t.parent_cversion,
+                    events,
+                );
+                MultiResult::Create2(t.path.clone(), stat)
+            }
+            Txn::CreateTtl(t) => {
+                let owner = Owner::Ttl(t.ttl_ms).persisted();
+                let stat = self.create(
+                    header,
+                    &t.path,
+                    t.data.clone(),
+                    &t.acl,
+                    owner,
+                    t.parent_cversion,
+                    events,
+                );
+                MultiResult::Create2(t.path.clone(), stat)
+            }
+            Txn::Delete(t) | Txn::DeleteContainer(t) => {
+                self.delete(header.zxid, &t.path, events);
+                MultiResult::Delete
+            }
+            Txn::SetData(t) | Txn::Reconfig(t) => {
+                MultiResult::SetData(self.set_data(header, &t.path, t.data.clone(), t.version, events))
+            }
+            Txn::SetAcl(t) => MultiResult::SetData(self.set_acl(&t.path, &t.acl, t.version)),
+            Txn::Check(_) => MultiResult::Check,
+            Txn::CreateSession(t) => {
+                self.sessions.insert(header.session, t.timeout_ms);
+                MultiResult::Check
+            }
+            Txn::CloseSession(paths) => {
+                self.close_session(header, paths.as_deref().unwrap_or_default(), events);
+                MultiResult::Check
+            }
+            Txn::Error(code) => MultiResult::Error(*code),
+            Txn::Multi(_) => MultiResult::Error(ErrorCode::SystemError),
+        }
+    }
+
+    /// Creates a znode. One that exists already, because a fuzzy snapshot was taken after it, gets the ACL
+    /// (ZOOKEEPER-3306) and nothing else.
+    #[allow(clippy::too_many_arguments)]
+    fn create(
+        &mut self,
+        header: &TxnHeader,
+        path: &str,
+        data: Option<Bytes>,
+        acl: &[Acl],
+        owner: i64,
+        parent_cversion: i32,
+        events: &mut Vec<Event>,
+    ) -> Stat {
+        let Some(parent) = path::parent(path) else {
+            return Stat::default();
+        };
+        if !self.nodes.contains_key(parent) {
+            return Stat::default();
+        }
+        self.raise_parent(parent, parent_cversion, header.zxid);
+        let acl_key = self.acls.intern(acl);
+        if let Some(existing) = self.nodes.get_mut(path) {
+            let replaced = std::mem::replace(&mut Arc::make_mut(existing).acl, acl_key);
+            self.acls.release(replaced);
+            return existing.stat();
+        }
+        let stat = StatPersisted {
+            czxid: header.zxid,
+            mzxid: header.zxid,
+            pzxid: header.zxid,
+            ctime: header.time_ms,
+            mtime: header.time_ms,
+            ephemeral_owner: owner,
+            ..StatPersisted::default()
+        };
+        let node = Node {
+            data,
+            acl: acl_key,
+            stat,
+            children: BTreeSet::new(),
+        };
+        let seen = node.stat();
+        self.put(path, node);
+        events.push(self.event(EventType::NodeCreated, path, acl_key));
+        seen
+    }
+
+    /// The parent's counters only ever rise, so that a replay cannot lower them (ZOOKEEPER-1269).
+    fn raise_parent(&mut self, parent: &str, cversion: i32, zxid: Zxid) {
+        self.update(parent, |node| {
+            if cversion > node.stat.cversion {
+                node.stat.cversion = cversion;
+                node.stat.pzxid = zxid;
+            }
+        });
+    }
+
+    fn delete(&mut self, zxid: Zxid, path: &str, events: &mut Vec<Event>) {
+        if let Some(parent) = path::parent(path) {
+            self.update(parent, |node| node.stat.pzxid = node.stat.pzxid.max(zxid));
+        }
+        let Some(acl) = self.get(path).map(|node| node.acl) else {
+            return;
+        };
+        let event = self.event(EventType::NodeDeleted, path, acl);
+        self.take(path);
+        events.push(event);
+    }
+
+    fn set_data(
+        &mut self,
+        header: &TxnHeader,
+        path: &str,
+        data: Option<Bytes>,
+        version: i32,
+        events: &mut Vec<Event>,
+    ) -> Stat {
+        let Some(node) = self.get(path) else {
+            return Stat::default();
+        };
+        let acl = node.acl;
+        let old_bytes = node.data.as_ref().map_or(0, Bytes::len) as u64;
+        self.data_bytes = self.data_bytes - old_bytes + data.as_ref().map_or(0, Bytes::len) as u64;
+        self.update(path, |node| {
+            node.data = data;
+            node.stat.version = version;
+            node.stat.mzxid = header.zxid;
+            node.stat.mtime = header.time_ms;
+        });
+        events.push(self.event(EventType::NodeDataChanged, path, acl));
+        self.get(path).map(Node::stat).unwrap_or_default()
+    }
+
+    fn set_acl(&mut self, path: &str, acl: &[Acl], version: i32) -> Stat {
+        let Some(replaced) = self.get(path).map(|node| node.acl) else {
+            return Stat::default();
+        };
+        let key = self.acls.intern(acl);
+        self.acls.release(replaced);
+        self.update(path, |node| {
+            node.acl = key;
+            node.stat.aversion = version;
+        });
+        self.get(path).map(Node::stat).unwrap_or_default()
+    }
+
+    /// Deletes the listed ephemerals and whatever the session still owns.
+    fn close_session(&mut self, header: &TxnHeader, listed: &[String], events: &mut Vec<Event>) {
+        self.sessions.remove(&header.session);
+        for path in listed {
+            self.delete(header.zxid, path, events);
+        }
+        let left: Vec<Arc<str>> = self.ephemerals(header.session).cloned().collect();
+        for path in left {
+            self.delete(header.zxid, &path, events);
+        }
+    }
+
+    fn event(&self, kind: EventType, path: &str, acl: i64) -> Event {
+        let lists_change = kind != EventType::NodeDataChanged;
+        let parent = path::parent(path)
+            .filter(|_| lists_change)
+            .and_then(|parent| self.get(parent));
+        Event {
+            kind,
+            path: path.into(),
+            acl: self.acl(acl),
+            parent_acl: parent.map(|node| self.acl(node.acl)),
+        }
+    }
+
+    /// Changes a znode in place and keeps the digest. A znode that is not there is left alone.
+    fn update(&mut self, path: &str, change: impl FnOnce(&mut Node)) {
+        let Some(shared) = self.nodes.get_mut(path) else {
+            return;
+        };
+        let node = Arc::make_mut(shared);
+        let before = node.digest(path);
+        change(node);
+        self.digest = self.digest.minus(before).plus(node.digest(path));
+    }
+
+    /// Adds a znode below its parent, to the indices and to the digest.
+    fn put(&mut self, path: &str, node: Node) {
+        let path: Arc<str> = path.into();
+        self.digest = self.digest.plus(node.digest(&path));
+        self.data_bytes += (path.len() + node.data.as_ref().map_or(0, Bytes::len)) as u64;
+        match Owner::of(node.stat.ephemeral_owner) {
+            Owner::None => {}
+            Owner::Session(session) => {
+                self.ephemerals
+                    .entry(session)
+                    .or_default()
+                    .insert(Arc::clone(&path));
+            }
+            Owner::Container | Owner::Ttl(_) => {
+                self.reapable.insert(Arc::clone(&path));
+            }
+        }
+        if let Some(parent) = path::parent(&path).and_then(|parent| self.nodes.get_mut(parent)) {
+            Arc::make_mut(parent).children.insert(path::name(&path).into());
+        }
+        self.nodes.insert(path, Arc::new(node));
+    }
+
+    /// Removes a znode from its parent, the indices and the digest.
+    fn take(&mut self, path: &str) {
+        let Some(node) = self.nodes.remove(path) else {
+            return;
+        };
+        self.digest = self.digest.minus(node.digest(path));
+        self.data_bytes -= (path.len() + node.data.as_ref().map_or(0, Bytes::len)) as u64;
+        self.acls.release(node.acl);
+        match Owner::of(node.stat.ephemeral_owner) {
+            Owner::None => {}
+            Owner::Session(session) => self.forget_ephemeral(session, path),
+            Owner::Container | Owner::Ttl(_) => {
+                self.reapable.remove(path);
+            }
+        }
+        if let Some(parent) = path::parent(path).and_then(|parent| self.nodes.get_mut(parent)) {
+            Arc::make_mut(parent).children.remove(path::name(path));
+        }
+    }
+
+    fn forget_ephemeral(&mut self, session: SessionId, path: &str) {
+        if let Some(paths) = self.ephemerals.get_mut(&session) {
+            paths.remove(path);
+            if paths.is_empty() {
+                self.ephemerals.remove(&session);
+            }
+        }
+    }
+}
+
+/// The path of a child.
+#[must_use]
+pub fn child_path(parent: &str, name: &str) -> String {
+    if parent == ROOT {
+        format!("/{name}")
+    } else {
+        format!("{parent}/{name}")
+    }
+}

@@ -1,0 +1,134 @@
+//! A tree from a snapshot and the transactions behind it (`ZKDatabase.loadDataBase`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zk_wire::acl::Acl;
+use zk_wire::digest::TxnDigest;
+use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::stat::StatPersisted;
+use zk_wire::txn::LoggedTxn;
+
+use super::node::Node;
+use super::{ROOT, Tree};
+use crate::storage::{Restore, RestoreError};
+
+/// Collects what storage reads.
+///
+/// A fuzzy snapshot holds effects of transactions behind its zxid. Its own digest is that of the tree at a
+/// later zxid; until the replay has passed that, digests of transactions cannot agree and are not compared.
+#[derive(Debug)]
+pub struct Restoring {
+    tree: Tree,
+    from_snapshot: bool,
+    fuzzy_until: Option<(Zxid, TxnDigest)>,
+    mismatches: u64,
+}
+
+impl Default for Restoring {
+    fn default() -> Self {
+        Restoring {
+            tree: Tree::empty(),
+            from_snapshot: false,
+            fuzzy_until: None,
+            mismatches: 0,
+        }
+    }
+}
+
+impl Restoring {
+    /// The tree, and how many transactions ended with another digest than they should.
+    #[must_use]
+    pub fn finish(mut self) -> (Tree, u64) {
+        self.begin_without_snapshot();
+        (self.tree, self.mismatches)
+    }
+
+    /// Without any snapshot the replay starts from the tree of a new server.
+    fn begin_without_snapshot(&mut self) {
+        if !self.from_snapshot && self.tree.is_empty() {
+            self.tree = Tree::new();
+        }
+    }
+
+    fn compare(&mut self, txn: &LoggedTxn) {
+        let zxid = txn.header.zxid;
+        let expected = match self.fuzzy_until {
+            Some((until, _)) if zxid < until => return,
+            Some((until, digest)) => {
+                self.fuzzy_until = None;
+                if zxid == until { Some(digest) } else { txn.digest }
+            }
+            None => txn.digest,
+        };
+        if let Some(expected) = expected
+            && expected.tree_digest != self.tree.digest()
+        {
+            self.mismatches += 1;
+            tracing::error!(%zxid, ?expected, found = ?self.tree.digest(), "the tree's digest differs from the log's");
+        }
+    }
+}
+
+impl Restore for Restoring {
+    fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.from_snapshot = true;
+        self.tree.sessions.insert(id, timeout_ms);
+    }
+
+    fn acl(&mut self, id: i64, acl: Vec<Acl>) {
+        self.from_snapshot = true;
+        self.tree.acls.insert(id, acl.into());
+    }
+
+    fn node(
+        &mut self,
+        path: &str,
+        data: Option<Bytes>,
+        acl: i64,
+        stat: StatPersisted,
+    ) -> Result<(), RestoreError> {
+        self.from_snapshot = true;
+        let path = if path.is_empty() { ROOT } else { path };
+        let parent_is_there =
+            zk_wire::path::parent(path).is_none_or(|parent| self.tree.nodes.contains_key(parent));
+        if !parent_is_there {
+            return Err(RestoreError(format!("znode {path} comes before its parent")));
+        }
+        self.tree.acls.add_use(acl);
+        self.tree.put(
+            path,
+            Node {
+                data,
+                acl,
+                stat,
+                children: BTreeSet::<Arc<str>>::new(),
+            },
+        );
+        Ok(())
+    }
+
+    fn snapshot_end(&mut self, zxid: Zxid, digest: Option<(Zxid, TxnDigest)>) -> Result<(), RestoreError> {
+        self.tree.acls.purge_unused();
+        self.tree.last_zxid = zxid;
+        match digest {
+            Some((at, digest)) if at == zxid && at != Zxid::ZERO => {
+                if digest.tree_digest != self.tree.digest() {
+                    self.mismatches += 1;
+                    tracing::error!(%zxid, expected = ?digest, found = ?self.tree.digest(), "the snapshot's digest differs from its tree's");
+                }
+            }
+            Some((at, digest)) if at > zxid => self.fuzzy_until = Some((at, digest)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn txn(&mut self, txn: LoggedTxn) -> Result<(), RestoreError> {
+        self.begin_without_snapshot();
+        self.tree.apply(&txn);
+        self.compare(&txn);
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! The consumer's eye: what a legacy consumer sees, judged against what was ready.
+//!
+//! ```text
+//!   tokio-zookeeper, a client that shares no code with ours ──reader──▶ reads ─┐
+//!                                                                             ├─▶ judge ─▶ faults
+//!   EndpointSlices of the API server ─────────────────────────────▶ ready sets ┘
+//! ```
+//!
+//! It serves the demo, the process tests and the benchmark. The bridge itself never asks it.
+
+pub mod judge;
+pub mod reader;
+
+pub use judge::{Bounds, Fault, FaultKind, Judge};
+pub use reader::{Directory, Reader};
