@@ -1,1 +1,3 @@
 //! A ZooKeeper-compatible coordination server
+
+pub mod storage;

@@ -9,6 +9,8 @@
 
 use std::io::{self, Read};
 
+pub use adler2::Adler32;
+
 use crate::jute::{Jute, record, write_sized};
 
 record! {
