@@ -1,0 +1,67 @@
+//! The command line: what was typed, and which command that is. Each command has its file.
+
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+
+/// A two-way service-discovery bridge between Kubernetes and ZooKeeper.
+#[derive(Debug, Parser)]
+#[command(name = "zoobridge", version, about)]
+pub struct Cli {
+    /// Which log lines to show, as `level` or `target=level,…`.
+    #[arg(long, env = "ZOOBRIDGE_LOG", default_value = "info,tokio_zookeeper=off", global = true)]
+    log: String,
+    /// How log lines look.
+    #[arg(long, env = "ZOOBRIDGE_LOG_FORMAT", value_enum, default_value = "human", global = true)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves ZooKeeper clients.
+    Server(server::Args),
+}
+
+impl Cli {
+    /// Runs the command to its end. Exit codes: 0 success, 1 failure, 2 a command line that makes no sense.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.try_run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("zoobridge: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn try_run(self) -> anyhow::Result<()> {
+        telemetry::start(&self.log, self.log_format)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match self.command {
+                Command::Server(args) => server::run(args).await,
+            }
+        })
+    }
+}
+
+/// Completes when the process is asked to end: SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// Signals cannot be listened to.
+async fn asked_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
