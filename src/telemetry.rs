@@ -16,8 +16,9 @@ pub enum LogFormat {
 /// # Errors
 /// The filter does not parse, or logging has been started before.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("the log filter {filter:?} makes no sense: {error}; try \"info\""))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        anyhow::anyhow!("the log filter {filter:?} makes no sense: {error}; try \"info\"")
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Human => builder.try_init(),

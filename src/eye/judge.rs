@@ -100,7 +100,8 @@ impl Judge {
         for (endpoint, readiness) in &mut self.ready {
             if seen.contains(endpoint) {
                 readiness.seen = true;
-            } else if readiness.since <= began && (readiness.seen || began - readiness.since > bounds.appear) {
+            } else if readiness.since <= began && (readiness.seen || began - readiness.since > bounds.appear)
+            {
                 missing.push(endpoint.clone());
             }
         }

@@ -112,7 +112,8 @@ struct CuratorInstance {
 }
 
 fn curator_address(path: &str, data: &[u8]) -> Result<String, ReadError> {
-    let unusable = |error: serde_json::Error| ReadError::Leaf { path: path.to_owned(), reason: error.to_string() };
+    let unusable =
+        |error: serde_json::Error| ReadError::Leaf { path: path.to_owned(), reason: error.to_string() };
     let CuratorInstance { address, port } = serde_json::from_slice(data).map_err(unusable)?;
     Ok(format!("{address}:{port}"))
 }

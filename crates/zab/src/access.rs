@@ -13,19 +13,13 @@ impl Identities {
     /// A connection from `address` that has proven nothing.
     #[must_use]
     pub fn of_address(address: std::net::IpAddr) -> Self {
-        Identities(vec![Id {
-            scheme: "ip".to_owned(),
-            id: address.to_string(),
-        }])
+        Identities(vec![Id { scheme: "ip".to_owned(), id: address.to_string() }])
     }
 
     /// The server's own requests, which may do everything.
     #[must_use]
     pub fn internal() -> Self {
-        Identities(vec![Id {
-            scheme: "super".to_owned(),
-            id: String::new(),
-        }])
+        Identities(vec![Id { scheme: "super".to_owned(), id: String::new() }])
     }
 
     /// Adds an identity by scheme and credentials.
@@ -34,10 +28,7 @@ impl Identities {
     /// The scheme is unknown or the credentials have not its form; the connection must then be closed.
     pub fn authenticate(&mut self, scheme: &str, auth: &[u8]) -> Result<(), ErrorCode> {
         match scheme {
-            "digest" => self.add(Id {
-                scheme: scheme.to_owned(),
-                id: digest_id(auth)?,
-            }),
+            "digest" => self.add(Id { scheme: scheme.to_owned(), id: digest_id(auth)? }),
             // The address is known already (`IPAuthenticationProvider`).
             "ip" => {}
             _ => return Err(ErrorCode::AuthFailed),
@@ -56,9 +47,7 @@ impl Identities {
     pub fn may(&self, perm: i32, acl: &[Acl]) -> bool {
         acl.is_empty()
             || self.is_super()
-            || acl
-                .iter()
-                .any(|entry| entry.perms & perm != 0 && self.matches(&entry.id))
+            || acl.iter().any(|entry| entry.perms & perm != 0 && self.matches(&entry.id))
     }
 
     /// The ACL as it is stored: duplicates removed, `auth` replaced by who is asking.
@@ -79,11 +68,7 @@ impl Identities {
                 }
             }
         }
-        if fixed.is_empty() {
-            Err(ErrorCode::InvalidAcl)
-        } else {
-            Ok(fixed)
-        }
+        if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
     }
 
     fn add(&mut self, id: Id) {
@@ -100,13 +85,10 @@ impl Identities {
         if wanted.scheme == "world" {
             return wanted.id == "anyone";
         }
-        self.0
-            .iter()
-            .filter(|id| id.scheme == wanted.scheme)
-            .any(|id| match wanted.scheme.as_str() {
-                "ip" => in_network(&id.id, &wanted.id),
-                _ => id.id == wanted.id,
-            })
+        self.0.iter().filter(|id| id.scheme == wanted.scheme).any(|id| match wanted.scheme.as_str() {
+            "ip" => in_network(&id.id, &wanted.id),
+            _ => id.id == wanted.id,
+        })
     }
 
     /// The identities that were proven by credentials.
@@ -115,16 +97,9 @@ impl Identities {
             .0
             .iter()
             .filter(|id| id.scheme == "digest")
-            .map(|id| Acl {
-                perms,
-                id: id.clone(),
-            })
+            .map(|id| Acl { perms, id: id.clone() })
             .collect();
-        if proven.is_empty() {
-            Err(ErrorCode::InvalidAcl)
-        } else {
-            Ok(proven)
-        }
+        if proven.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(proven) }
     }
 }
 
@@ -132,13 +107,9 @@ impl Identities {
 #[must_use]
 pub fn masked(acl: &[Acl]) -> Vec<Acl> {
     let mask = |entry: &Acl| match entry.id.id.split_once(':') {
-        Some((user, _)) if entry.id.scheme == "digest" => Acl {
-            perms: entry.perms,
-            id: Id {
-                scheme: "digest".to_owned(),
-                id: format!("{user}:x"),
-            },
-        },
+        Some((user, _)) if entry.id.scheme == "digest" => {
+            Acl { perms: entry.perms, id: Id { scheme: "digest".to_owned(), id: format!("{user}:x") } }
+        }
         _ => entry.clone(),
     };
     acl.iter().map(mask).collect()
@@ -201,13 +172,7 @@ mod tests {
     use super::*;
 
     fn acl(perms: i32, scheme: &str, id: &str) -> Acl {
-        Acl {
-            perms,
-            id: Id {
-                scheme: scheme.to_owned(),
-                id: id.to_owned(),
-            },
-        }
+        Acl { perms, id: Id { scheme: scheme.to_owned(), id: id.to_owned() } }
     }
 
     fn who(auth: Option<&str>) -> Identities {
@@ -224,10 +189,7 @@ mod tests {
     #[test]
     fn a_digest_identity_is_that_of_apache() {
         assert_eq!(who(Some("user:pw")).all()[1].id, USER_PW);
-        assert_eq!(
-            who(None).authenticate("kerberos", b"x"),
-            Err(ErrorCode::AuthFailed)
-        );
+        assert_eq!(who(None).authenticate("kerberos", b"x"), Err(ErrorCode::AuthFailed));
     }
 
     #[test]
@@ -259,10 +221,7 @@ mod tests {
     fn what_fix_up_makes_of_acls() {
         let twice = [acl(1, "world", "anyone"), acl(1, "world", "anyone")];
         assert_eq!(who(None).fix_up(&twice), Ok(twice[..1].to_vec()));
-        assert_eq!(
-            who(Some("user:pw")).fix_up(&[acl(31, "auth", "")]),
-            Ok(vec![acl(31, "digest", USER_PW)])
-        );
+        assert_eq!(who(Some("user:pw")).fix_up(&[acl(31, "auth", "")]), Ok(vec![acl(31, "digest", USER_PW)]));
         let invalid = [
             vec![],
             vec![acl(31, "auth", "")],

@@ -141,10 +141,8 @@ impl ServerConfig {
     pub fn load(file: Option<&std::path::Path>, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut settings = Vec::new();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
             settings = parse(&text, &path.display().to_string())?;
         }
         for pair in overrides {
@@ -190,11 +188,7 @@ impl ServerConfig {
             "jute.maxbuffer" => self.max_buffer = setting.number(1024, 1 << 30)? as usize,
             "extendedTypesEnabled" => self.extended_types = setting.yes_or_no()?,
             "4lw.commands.whitelist" => {
-                self.words = setting
-                    .value
-                    .split(',')
-                    .map(|word| word.trim().to_owned())
-                    .collect();
+                self.words = setting.value.split(',').map(|word| word.trim().to_owned()).collect();
             }
             _ => return setting.refuse_or_warn(key),
         }
@@ -215,9 +209,7 @@ impl ServerConfig {
     /// The session timeout in force for one that a client asks for, in milliseconds.
     #[must_use]
     pub fn negotiate(&self, asked_ms: i32) -> i32 {
-        asked_ms
-            .max(self.min_session_timeout_ms)
-            .min(self.max_session_timeout_ms)
+        asked_ms.max(self.min_session_timeout_ms).min(self.max_session_timeout_ms)
     }
 
     /// May this four-letter word be answered?
@@ -230,19 +222,11 @@ impl ServerConfig {
 impl Setting {
     fn invalid(&self, reason: &'static str) -> ConfigError {
         let Setting { place, key, value } = self;
-        ConfigError::Value {
-            place: place.clone(),
-            key: key.clone(),
-            value: value.clone(),
-            reason,
-        }
+        ConfigError::Value { place: place.clone(), key: key.clone(), value: value.clone(), reason }
     }
 
     fn number(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
-        let number: u64 = self
-            .value
-            .parse()
-            .map_err(|_| self.invalid("a whole number is wanted"))?;
+        let number: u64 = self.value.parse().map_err(|_| self.invalid("a whole number is wanted"))?;
         if (min..=max).contains(&number) {
             Ok(number)
         } else {
@@ -270,9 +254,7 @@ impl Setting {
         if self.value == "localhost" {
             return Ok(Ipv4Addr::LOCALHOST.into());
         }
-        self.value
-            .parse()
-            .map_err(|_| self.invalid("an IP address is wanted"))
+        self.value.parse().map_err(|_| self.invalid("an IP address is wanted"))
     }
 
     /// What would weaken an operator's intent stops the start; the rest is said once.
@@ -296,54 +278,30 @@ impl Setting {
             "fips-mode",
         ]) {
             "whoever set it relies on it"
-        } else if is(&[
-            "server.",
-            "group.",
-            "weight.",
-            "peerType",
-            "dynamicConfigFile",
-            "standaloneEnabled",
-        ]) {
+        } else if is(&["server.", "group.", "weight.", "peerType", "dynamicConfigFile", "standaloneEnabled"])
+        {
             "this release serves one node, not an ensemble"
         } else {
-            tracing::warn!(
-                key = self.key,
-                place = self.place,
-                "this key changes nothing here"
-            );
+            tracing::warn!(key = self.key, place = self.place, "this key changes nothing here");
             return Ok(());
         };
-        Err(ConfigError::NotImplemented {
-            place: self.place.clone(),
-            key: self.key.clone(),
-            reason,
-        })
+        Err(ConfigError::NotImplemented { place: self.place.clone(), key: self.key.clone(), reason })
     }
 }
 
 /// Java properties as far as `zoo.cfg` uses them: comments, `key=value`, spaces around both.
 fn parse(text: &str, file: &str) -> Result<Vec<Setting>, ConfigError> {
-    let lines = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line.trim()));
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let pairs = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
-    pairs
-        .map(|(number, line)| parse_pair(line, format!("{file}:{number}")))
-        .collect()
+    pairs.map(|(number, line)| parse_pair(line, format!("{file}:{number}"))).collect()
 }
 
 fn parse_pair(text: &str, place: String) -> Result<Setting, ConfigError> {
     match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok(Setting {
-            place,
-            key: key.trim().to_owned(),
-            value: value.trim().to_owned(),
-        }),
-        _ => Err(ConfigError::NotAPair {
-            place,
-            text: text.to_owned(),
-        }),
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok(Setting { place, key: key.trim().to_owned(), value: value.trim().to_owned() })
+        }
+        _ => Err(ConfigError::NotAPair { place, text: text.to_owned() }),
     }
 }
 
@@ -363,11 +321,7 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("/var/zk"));
         assert_eq!(config.client_address, "127.0.0.1:2182".parse().unwrap());
         assert_eq!(
-            (
-                config.negotiate(1),
-                config.negotiate(10_000),
-                config.negotiate(1 << 20)
-            ),
+            (config.negotiate(1), config.negotiate(10_000), config.negotiate(1 << 20)),
             (4_000, 10_000, 60_000)
         );
         assert_eq!((config.pre_alloc_bytes, config.force_sync), (65_536, false));
@@ -391,10 +345,7 @@ mod tests {
                 "dataDir=/x\nssl.clientAuth=need",
                 "ssl.clientAuth is not implemented: whoever set it relies on it",
             ),
-            (
-                "dataDir=/x\nserver.1=a:1:2",
-                "server.1 is not implemented: this release serves one node",
-            ),
+            ("dataDir=/x\nserver.1=a:1:2", "server.1 is not implemented: this release serves one node"),
             (
                 "dataDir=/x\nminSessionTimeout=9\nmaxSessionTimeout=8",
                 "minSessionTimeout (9 ms) is above maxSessionTimeout (8 ms)",
@@ -410,9 +361,6 @@ mod tests {
     fn the_command_line_wins() {
         let overrides = ["dataDir=/a".to_owned(), "tickTime=100".to_owned()];
         let config = ServerConfig::load(None, &overrides).unwrap();
-        assert_eq!(
-            (config.tick_time, config.min_session_timeout_ms),
-            (Duration::from_millis(100), 200)
-        );
+        assert_eq!((config.tick_time, config.min_session_timeout_ms), (Duration::from_millis(100), 200));
     }
 }

@@ -35,12 +35,7 @@ impl Sessions {
     pub fn new(tick: Duration, server_id: u8, wall_ms: i64) -> Self {
         let next_id =
             ((((wall_ms as u64) << 24) >> 8) as i64) & 0x00ff_ffff_ffff_ffff | (i64::from(server_id) << 56);
-        Sessions {
-            tick,
-            live: HashMap::new(),
-            buckets: BTreeMap::new(),
-            next_id,
-        }
+        Sessions { tick, live: HashMap::new(), buckets: BTreeMap::new(), next_id }
     }
 
     /// A fresh session id.
@@ -64,15 +59,7 @@ impl Sessions {
     ) {
         let bucket = self.bucket(now, timeout);
         self.buckets.entry(bucket).or_default().insert(id);
-        self.live.insert(
-            id,
-            Session {
-                timeout,
-                bucket,
-                connection,
-                closing: false,
-            },
-        );
+        self.live.insert(id, Session { timeout, bucket, connection, closing: false });
     }
 
     /// The session gets its full timeout again. False if it is gone or going.

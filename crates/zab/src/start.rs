@@ -99,20 +99,10 @@ impl Server {
             })
             .map_err(StartError::Thread)?;
         tracing::info!(%address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
-        let (max_per_address, max_frame, retain) = (
-            config.max_client_connections,
-            config.max_buffer,
-            config.snapshots_retained,
-        );
+        let (max_per_address, max_frame, retain) =
+            (config.max_client_connections, config.max_buffer, config.snapshots_retained);
         let started = Instant::now();
-        let core = Core::new(
-            config,
-            tree,
-            Now {
-                uptime: Duration::ZERO,
-                wall_ms: wall_ms(),
-            },
-        );
+        let core = Core::new(config, tree, Now { uptime: Duration::ZERO, wall_ms: wall_ms() });
         let driver = Driver {
             core,
             started,
@@ -125,23 +115,10 @@ impl Server {
         };
         tasks.spawn(driver.run());
         tasks.spawn(
-            Listener {
-                socket,
-                max_per_address,
-                max_frame,
-                inputs,
-                handles,
-                stop: stop.clone(),
-            }
-            .run(),
+            Listener { socket, max_per_address, max_frame, inputs, handles, stop: stop.clone() }.run(),
         );
         tasks.close();
-        Ok(Server {
-            address,
-            stop,
-            tasks,
-            log_ended: Some(log_ended),
-        })
+        Ok(Server { address, stop, tasks, log_ended: Some(log_ended) })
     }
 
     /// Where clients connect.
@@ -189,10 +166,7 @@ fn open(config: &ServerConfig) -> Result<(DiskStorage, Tree), StartError> {
         jute_max_buffer: config.max_buffer,
         ..StorageOptions::default()
     };
-    let failed = |source| StartError::Storage {
-        dir: config.data_dir.clone(),
-        source: Box::new(source),
-    };
+    let failed = |source| StartError::Storage { dir: config.data_dir.clone(), source: Box::new(source) };
     let log_dir = config.log_dir.as_ref().unwrap_or(&config.data_dir);
     let mut restoring = Restoring::default();
     let (mut storage, last) =

@@ -48,12 +48,6 @@ impl Acl {
     /// Anyone may do `perms`.
     #[must_use]
     pub fn world(perms: i32) -> Acl {
-        Acl {
-            perms,
-            id: Id {
-                scheme: "world".to_owned(),
-                id: "anyone".to_owned(),
-            },
-        }
+        Acl { perms, id: Id { scheme: "world".to_owned(), id: "anyone".to_owned() } }
     }
 }

@@ -56,10 +56,7 @@ pub struct ConnectResponse {
 
 impl Jute for ConnectRequest {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(ConnectRequest {
-            body: reader.read()?,
-            read_only: read_optional_bool(reader)?,
-        })
+        Ok(ConnectRequest { body: reader.read()?, read_only: read_optional_bool(reader)? })
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -70,10 +67,7 @@ impl Jute for ConnectRequest {
 
 impl Jute for ConnectResponse {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(ConnectResponse {
-            body: reader.read()?,
-            read_only: read_optional_bool(reader)?,
-        })
+        Ok(ConnectResponse { body: reader.read()?, read_only: read_optional_bool(reader)? })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -30,10 +30,7 @@ impl TxnDigest {
     /// The digest of a tree in this version.
     #[must_use]
     pub fn new(tree_digest: Digest) -> Self {
-        TxnDigest {
-            version: DIGEST_VERSION,
-            tree_digest,
-        }
+        TxnDigest { version: DIGEST_VERSION, tree_digest }
     }
 }
 
@@ -70,28 +67,13 @@ impl Digest {
 
 /// The stat in the order of the calculation, which is not that of [`StatPersisted`]: pzxid comes third.
 fn stat_bytes(stat: &StatPersisted) -> [u8; 60] {
-    let StatPersisted {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        ephemeral_owner,
-        pzxid,
-    } = stat;
+    let StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid } =
+        stat;
     let mut bytes = [0; 60];
-    for (slot, value) in bytes[..40]
-        .chunks_exact_mut(8)
-        .zip([czxid.0, mzxid.0, pzxid.0, *ctime, *mtime])
-    {
+    for (slot, value) in bytes[..40].chunks_exact_mut(8).zip([czxid.0, mzxid.0, pzxid.0, *ctime, *mtime]) {
         slot.copy_from_slice(&value.to_be_bytes());
     }
-    for (slot, value) in bytes[40..52]
-        .chunks_exact_mut(4)
-        .zip([version, cversion, aversion])
-    {
+    for (slot, value) in bytes[40..52].chunks_exact_mut(4).zip([version, cversion, aversion]) {
         slot.copy_from_slice(&value.to_be_bytes());
     }
     bytes[52..].copy_from_slice(&ephemeral_owner.to_be_bytes());
@@ -112,11 +94,7 @@ mod tests {
     /// A 3.9.3 server's tree after `create /a "hello"` as its third transaction.
     #[test]
     fn the_digest_of_a_recorded_tree() {
-        let root = StatPersisted {
-            pzxid: Zxid(3),
-            cversion: 1,
-            ..StatPersisted::default()
-        };
+        let root = StatPersisted { pzxid: Zxid(3), cversion: 1, ..StatPersisted::default() };
         let a = StatPersisted {
             czxid: Zxid(3),
             mzxid: Zxid(3),
@@ -128,21 +106,13 @@ mod tests {
         let nodes = [
             (Digest::of_node("/", None, &root), 0x83e5_6fed),
             (Digest::of_node("/a", Some(b"hello"), &a), 0x13ac_afbe),
-            (
-                Digest::of_node("/zookeeper", None, &StatPersisted::default()),
-                0x4db4_4d58,
-            ),
-            (
-                Digest::of_node("/zookeeper/quota", Some(b"x"), &StatPersisted::default()),
-                0,
-            ),
+            (Digest::of_node("/zookeeper", None, &StatPersisted::default()), 0x4db4_4d58),
+            (Digest::of_node("/zookeeper/quota", Some(b"x"), &StatPersisted::default()), 0),
         ];
         for (digest, expected) in nodes {
             assert_eq!(digest, Digest(expected));
         }
-        let tree = nodes
-            .iter()
-            .fold(Digest::ZERO, |sum, (digest, _)| sum.plus(*digest));
+        let tree = nodes.iter().fold(Digest::ZERO, |sum, (digest, _)| sum.plus(*digest));
         assert_eq!(tree, Digest(0xe546_6d03));
         assert_eq!(tree.minus(nodes[0].0).plus(nodes[0].0), tree);
     }

@@ -80,10 +80,7 @@ mod tests {
     #[test]
     fn a_zxid_is_its_epoch_and_its_counter() {
         let zxid = Zxid::new(2, 7);
-        assert_eq!(
-            (zxid.epoch(), zxid.counter(), zxid.to_string()),
-            (2, 7, "0x200000007".to_owned())
-        );
+        assert_eq!((zxid.epoch(), zxid.counter(), zxid.to_string()), (2, 7, "0x200000007".to_owned()));
         assert_eq!(zxid.next(), Some(Zxid::new(2, 8)));
         assert_eq!(Zxid::new(2, u32::MAX).next(), None);
     }

@@ -61,12 +61,7 @@ pub enum DecodeErrorKind {
 
 impl DecodeError {
     pub(crate) fn new(offset: usize, kind: DecodeErrorKind) -> Self {
-        DecodeError {
-            record: "",
-            field: "",
-            offset,
-            kind,
-        }
+        DecodeError { record: "", field: "", offset, kind }
     }
 
     /// Names the field that failed, unless a record further in has done so.
@@ -99,11 +94,7 @@ impl<'a> Reader<'a> {
     /// A reader that rejects strings and buffers above `limit` bytes.
     #[must_use]
     pub fn with_limit(input: &'a [u8], limit: usize) -> Self {
-        Reader {
-            input,
-            offset: 0,
-            limit,
-        }
+        Reader { input, offset: 0, limit }
     }
 
     /// Bytes consumed so far.
@@ -173,10 +164,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         if length > self.limit {
-            return Err(self.error(DecodeErrorKind::TooLong {
-                length,
-                limit: self.limit,
-            }));
+            return Err(self.error(DecodeErrorKind::TooLong { length, limit: self.limit }));
         }
         self.take(length).map(Some)
     }
@@ -307,9 +295,7 @@ impl<T: Jute> Jute for Vec<T> {
 /// Appends a length or count. Lengths above `i32::MAX` cannot occur: every producer is bounded by
 /// `jute.maxbuffer`.
 pub(crate) fn write_length(length: usize, out: &mut Vec<u8>) {
-    i32::try_from(length)
-        .expect("lengths are bounded by jute.maxbuffer")
-        .write(out);
+    i32::try_from(length).expect("lengths are bounded by jute.maxbuffer").write(out);
 }
 
 /// Appends a string or buffer; `None` is null.
@@ -386,15 +372,9 @@ mod tests {
             (&[0xff, 0xff, 0xff, 0xfe], DecodeErrorKind::NegativeLength(-2)),
             (
                 &[0x7f, 0xff, 0xff, 0xff],
-                DecodeErrorKind::TooLong {
-                    length: 0x7fff_ffff,
-                    limit: 2 * DEFAULT_MAX_BUFFER,
-                },
+                DecodeErrorKind::TooLong { length: 0x7fff_ffff, limit: 2 * DEFAULT_MAX_BUFFER },
             ),
-            (
-                &[0, 0, 0, 9, b'a'],
-                DecodeErrorKind::Truncated { needed: 9, left: 1 },
-            ),
+            (&[0, 0, 0, 9, b'a'], DecodeErrorKind::Truncated { needed: 9, left: 1 }),
             (&[0, 0, 0, 1, 0xff], DecodeErrorKind::NotUtf8),
         ];
         for (bytes, kind) in cases {
@@ -402,13 +382,7 @@ mod tests {
         }
         let vector = [0x7f, 0xff, 0xff, 0xff, 0, 0];
         let error = Reader::new(&vector).read::<Vec<String>>().unwrap_err();
-        assert_eq!(
-            error.kind,
-            DecodeErrorKind::Truncated {
-                needed: 0x7fff_ffff,
-                left: 2
-            }
-        );
+        assert_eq!(error.kind, DecodeErrorKind::Truncated { needed: 0x7fff_ffff, left: 2 });
     }
 
     proptest! {

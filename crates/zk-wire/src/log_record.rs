@@ -28,17 +28,9 @@ record! {
 
 impl FileHeader {
     /// The header of a log: "ZKLG".
-    pub const LOG: FileHeader = FileHeader {
-        magic: 0x5a4b_4c47,
-        version: 2,
-        dbid: 0,
-    };
+    pub const LOG: FileHeader = FileHeader { magic: 0x5a4b_4c47, version: 2, dbid: 0 };
     /// The header of a snapshot: "ZKSN".
-    pub const SNAPSHOT: FileHeader = FileHeader {
-        magic: 0x5a4b_534e,
-        version: 2,
-        dbid: -1,
-    };
+    pub const SNAPSHOT: FileHeader = FileHeader { magic: 0x5a4b_534e, version: 2, dbid: -1 };
     /// Bytes of a header.
     pub const LENGTH: usize = 16;
 
@@ -131,12 +123,7 @@ pub struct RecordReader<R> {
 impl<R: Read> RecordReader<R> {
     /// A reader of what is behind the file header. `limit` bounds an entry, in bytes.
     pub fn new(input: R, limit: usize) -> Self {
-        RecordReader {
-            input,
-            offset: FileHeader::LENGTH as u64,
-            limit,
-            entry: Vec::new(),
-        }
+        RecordReader { input, offset: FileHeader::LENGTH as u64, limit, entry: Vec::new() }
     }
 
     /// Where the last valid record ends, in bytes from the start of the file.
@@ -156,10 +143,7 @@ impl<R: Read> RecordReader<R> {
                 self.offset += (self.entry.len() + RECORD_OVERHEAD) as u64;
                 Ok(Some(&self.entry))
             }
-            Err(kind) => Err(RecordError {
-                offset: self.offset,
-                kind,
-            }),
+            Err(kind) => Err(RecordError { offset: self.offset, kind }),
         }
     }
 
@@ -184,10 +168,7 @@ impl<R: Read> RecordReader<R> {
             .filter(|length| *length >= MIN_ENTRY)
             .ok_or(RecordErrorKind::BadLength(claimed))?;
         if length > self.limit {
-            return Err(RecordErrorKind::TooLong {
-                length,
-                limit: self.limit,
-            });
+            return Err(RecordErrorKind::TooLong { length, limit: self.limit });
         }
         self.entry.clear();
         // Grows with what arrives, not with what was claimed.
@@ -222,10 +203,7 @@ impl<R: Read> RecordReader<R> {
 #[must_use]
 pub fn split_prefix(prefix: [u8; RECORD_PREFIX]) -> (i64, i32) {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = prefix;
-    (
-        i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        i32::from_be_bytes([i, j, k, l]),
-    )
+    (i64::from_be_bytes([a, b, c, d, e, f, g, h]), i32::from_be_bytes([i, j, k, l]))
 }
 
 /// Reads until `buffer` is full or the input ends; the number of bytes read.
@@ -281,11 +259,7 @@ mod tests {
                 write_record(&txn.to_bytes(), &mut written);
                 count += 1;
             }
-            assert_eq!(
-                (count, reader.offset()),
-                (expected, written.len() as u64),
-                "{path}"
-            );
+            assert_eq!((count, reader.offset()), (expected, written.len() as u64), "{path}");
             assert!(file[written.len()..].iter().all(|byte| *byte == 0), "{path}");
             assert_eq!(written, file[..written.len()], "{path}");
         }

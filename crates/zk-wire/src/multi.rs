@@ -22,11 +22,7 @@ record! {
     }
 }
 
-const END: MultiHeader = MultiHeader {
-    op: OpCode::Error,
-    done: true,
-    err: -1,
-};
+const END: MultiHeader = MultiHeader { op: OpCode::Error, done: true, err: -1 };
 
 /// One write of a multi.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,12 +145,7 @@ pub(crate) fn read_ops<T: MultiOp>(reader: &mut Reader<'_>) -> Result<Vec<T>, De
 
 pub(crate) fn write_ops<T: MultiOp>(ops: &[T], out: &mut Vec<u8>) {
     for op in ops {
-        MultiHeader {
-            op: op.op(),
-            done: false,
-            err: -1,
-        }
-        .write(out);
+        MultiHeader { op: op.op(), done: false, err: -1 }.write(out);
         op.write_op(out);
     }
     END.write(out);
@@ -252,12 +243,7 @@ impl Jute for MultiResults {
                 MultiResult::Error(code) => code.0,
                 _ => 0,
             };
-            MultiHeader {
-                op: result.op(),
-                done: false,
-                err,
-            }
-            .write(out);
+            MultiHeader { op: result.op(), done: false, err }.write(out);
             result.write_body(out);
         }
         END.write(out);
@@ -265,7 +251,5 @@ impl Jute for MultiResults {
 }
 
 fn unknown_op(number: i32, reader: &Reader<'_>) -> DecodeError {
-    reader
-        .error(DecodeErrorKind::UnknownValue(number.into()))
-        .within("MultiHeader", "type")
+    reader.error(DecodeErrorKind::UnknownValue(number.into())).within("MultiHeader", "type")
 }

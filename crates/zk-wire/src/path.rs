@@ -109,11 +109,7 @@ mod tests {
 
     #[test]
     fn parent_and_name_split_a_path() {
-        for (path, expected) in [
-            ("/", (None, "")),
-            ("/a", (Some("/"), "a")),
-            ("/a/b", (Some("/a"), "b")),
-        ] {
+        for (path, expected) in [("/", (None, "")), ("/a", (Some("/"), "a")), ("/a/b", (Some("/a"), "b"))] {
             assert_eq!((parent(path), name(path)), expected);
         }
     }

@@ -154,12 +154,7 @@ impl WatcherEvent {
     /// Appends header and event, without the frame's length. `zxid` is the transaction that caused it, or
     /// -1 when it was synthesised by setWatches.
     pub fn encode(&self, zxid: Zxid, out: &mut Vec<u8>) {
-        ReplyHeader {
-            xid: NOTIFICATION_XID,
-            zxid,
-            err: ErrorCode::Ok,
-        }
-        .write(out);
+        ReplyHeader { xid: NOTIFICATION_XID, zxid, err: ErrorCode::Ok }.write(out);
         self.write(out);
     }
 }

@@ -35,13 +35,8 @@ pub struct SnapshotTail {
 
 impl SnapshotTail {
     /// The tail of a server that knows no digest (`DataTree.serializeZxidDigest`).
-    pub const EMPTY_DIGEST: (Zxid, TxnDigest) = (
-        Zxid::ZERO,
-        TxnDigest {
-            version: DIGEST_VERSION,
-            tree_digest: Digest::ZERO,
-        },
-    );
+    pub const EMPTY_DIGEST: (Zxid, TxnDigest) =
+        (Zxid::ZERO, TxnDigest { version: DIGEST_VERSION, tree_digest: Digest::ZERO });
 }
 
 /// Writes a snapshot: [`begin`](Self::begin) once, [`node`](Self::node) for each znode, parents first and
@@ -56,11 +51,7 @@ pub struct SnapshotWriter<W> {
 impl<W: Write> SnapshotWriter<W> {
     /// A writer that has written nothing yet.
     pub fn new(out: W) -> Self {
-        SnapshotWriter {
-            out,
-            adler: Adler32::new(),
-            scratch: Vec::new(),
-        }
+        SnapshotWriter { out, adler: Adler32::new(), scratch: Vec::new() }
     }
 
     /// Writes the header, the sessions with their timeouts in milliseconds, and the ACLs by id.
@@ -230,12 +221,7 @@ impl<R: Read> SnapshotReader<R> {
     /// A reader at the start of a file. `limit` bounds each string and buffer, in bytes.
     pub fn new(input: R, limit: usize) -> Self {
         SnapshotReader {
-            input: Sealed {
-                input,
-                adler: Adler32::new(),
-                offset: 0,
-                limit,
-            },
+            input: Sealed { input, adler: Adler32::new(), offset: 0, limit },
             part: Part::Header,
         }
     }
@@ -288,10 +274,7 @@ impl<R: Read> SnapshotReader<R> {
             let perms = self.input.int("perms")?;
             let scheme = self.input.string("scheme")?;
             let id = self.input.string("id")?;
-            acl.push(Acl {
-                perms,
-                id: Id { scheme, id },
-            });
+            acl.push(Acl { perms, id: Id { scheme, id } });
         }
         Ok(SnapshotItem::Acl { id, acl })
     }
@@ -305,23 +288,13 @@ impl<R: Read> SnapshotReader<R> {
         let data = self.input.sized("data")?.map(Bytes::from);
         let fixed: [u8; 68] = self.input.array("acl")?;
         let mut fixed = Reader::new(&fixed);
-        Ok(SnapshotItem::Node {
-            path,
-            data,
-            acl: fixed.read()?,
-            stat: fixed.read()?,
-        })
+        Ok(SnapshotItem::Node { path, data, acl: fixed.read()?, stat: fixed.read()? })
     }
 
     fn tail(&mut self) -> Result<SnapshotTail, SnapshotError> {
         self.input.seal()?;
         let rest = self.input.rest()?;
-        let mut tail = Tail {
-            bytes: &rest,
-            read: 0,
-            adler: self.input.adler,
-            start: self.input.offset,
-        };
+        let mut tail = Tail { bytes: &rest, read: 0, adler: self.input.adler, start: self.input.offset };
         let digest = match rest.len() {
             // A 3.9 server with digests switched off.
             0 | LAST_ZXID_PART => None,
@@ -350,13 +323,7 @@ impl<R: Read> Sealed<R> {
         let mut bytes = [0; N];
         let read = fill(&mut self.input, &mut bytes).map_err(|source| self.io(source))?;
         if read < N {
-            return Err(self.bad(
-                field,
-                DecodeErrorKind::Truncated {
-                    needed: N,
-                    left: read,
-                },
-            ));
+            return Err(self.bad(field, DecodeErrorKind::Truncated { needed: N, left: read }));
         }
         self.consumed(&bytes);
         Ok(bytes)
@@ -403,10 +370,7 @@ impl<R: Read> Sealed<R> {
             Err(source) => return Err(self.io(source)),
         };
         if read < length {
-            let kind = DecodeErrorKind::Truncated {
-                needed: length,
-                left: read,
-            };
+            let kind = DecodeErrorKind::Truncated { needed: length, left: read };
             return Err(self.bad(field, kind));
         }
         self.consumed(&bytes);
@@ -414,9 +378,7 @@ impl<R: Read> Sealed<R> {
     }
 
     fn string(&mut self, field: &'static str) -> Result<String, SnapshotError> {
-        let bytes = self
-            .sized(field)?
-            .ok_or_else(|| self.bad(field, DecodeErrorKind::Null))?;
+        let bytes = self.sized(field)?.ok_or_else(|| self.bad(field, DecodeErrorKind::Null))?;
         String::from_utf8(bytes).map_err(|_| self.bad(field, DecodeErrorKind::NotUtf8))
     }
 
@@ -450,10 +412,7 @@ impl<R: Read> Sealed<R> {
     }
 
     fn io(&self, source: io::Error) -> SnapshotError {
-        SnapshotError::Io {
-            offset: self.offset,
-            source,
-        }
+        SnapshotError::Io { offset: self.offset, source }
     }
 }
 
@@ -514,11 +473,7 @@ fn check_seal(seal: [u8; SEAL], computed: u32, offset: u64) -> Result<(), Snapsh
     if expected == seal {
         return Ok(());
     }
-    Err(SnapshotError::Seal {
-        offset,
-        stored: Reader::new(&seal).read()?,
-        computed,
-    })
+    Err(SnapshotError::Seal { offset, stored: Reader::new(&seal).read()?, computed })
 }
 
 fn hex_digest(text: &str) -> Digest {
@@ -575,12 +530,7 @@ mod tests {
             match item {
                 SnapshotItem::Session { id, timeout_ms } => sessions.push((id, timeout_ms)),
                 SnapshotItem::Acl { id, acl } => acls.push((id, acl)),
-                SnapshotItem::Node {
-                    path,
-                    data,
-                    acl,
-                    stat,
-                } => nodes.push((path, data, acl, stat)),
+                SnapshotItem::Node { path, data, acl, stat } => nodes.push((path, data, acl, stat)),
                 SnapshotItem::End(tail) => end = tail,
             }
         }
@@ -642,10 +592,7 @@ mod tests {
     fn a_last_zxid_without_a_digest_is_read() {
         let mut writer = SnapshotWriter::new(Vec::new());
         writer.begin(&[], &[]).unwrap();
-        let tail = SnapshotTail {
-            digest: None,
-            last_zxid: Some(Zxid(9)),
-        };
+        let tail = SnapshotTail { digest: None, last_zxid: Some(Zxid(9)) };
         let file = writer.finish(&tail).unwrap();
         assert_eq!(read(&file).unwrap(), [SnapshotItem::End(tail)]);
     }

@@ -242,9 +242,8 @@ fn write_multi(txns: &[Txn], out: &mut Vec<u8>) {
 
 /// `MultiTxn`: a vector of `Txn{int type; buffer data}`. Multis do not nest.
 fn read_multi(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
-    let elements: Vec<MultiTxnElement> = reader
-        .read()
-        .map_err(|error: DecodeError| error.within("MultiTxn", "txns"))?;
+    let elements: Vec<MultiTxnElement> =
+        reader.read().map_err(|error: DecodeError| error.within("MultiTxn", "txns"))?;
     let txns = elements.into_iter().map(|element| {
         let data = element.data.unwrap_or_default();
         Txn::read_single(element.op, &mut Reader::new(&data))
@@ -370,9 +369,7 @@ mod tests {
     #[test]
     fn a_multi_round_trips_and_does_not_nest() {
         let txn = Txn::Multi(vec![
-            Txn::Delete(DeleteTxn {
-                path: "/a".to_owned(),
-            }),
+            Txn::Delete(DeleteTxn { path: "/a".to_owned() }),
             Txn::Error(ErrorCode::RuntimeInconsistency),
         ]);
         let mut bytes = Vec::new();
@@ -389,10 +386,7 @@ mod tests {
         let mut bytes = Vec::new();
         TxnDigest::new(Digest(7)).write(&mut bytes);
         let mut reader = Reader::new(&bytes);
-        assert_eq!(
-            Txn::read(OpCode::CloseSession, &mut reader).unwrap(),
-            Txn::CloseSession(None)
-        );
+        assert_eq!(Txn::read(OpCode::CloseSession, &mut reader).unwrap(), Txn::CloseSession(None));
         assert_eq!(reader.read::<TxnDigest>().unwrap(), TxnDigest::new(Digest(7)));
     }
 }

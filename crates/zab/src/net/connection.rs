@@ -58,11 +58,7 @@ impl Handle {
         };
         let queued = self.queued.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if queued > CUT_OFF_BYTES {
-            tracing::warn!(
-                queued,
-                limit = CUT_OFF_BYTES,
-                "cutting off a client that does not read"
-            );
+            tracing::warn!(queued, limit = CUT_OFF_BYTES, "cutting off a client that does not read");
             self.stop.cancel();
         }
         // A connection that is gone needs nothing.
@@ -85,30 +81,13 @@ pub fn serve(
     let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
     let (read_half, write_half) = socket.into_split();
-    let reader = FrameReader {
-        id,
-        max_frame,
-        socket: read_half,
-        buffer: BytesMut::with_capacity(4096),
-    };
-    let running = run(
-        reader,
-        write_half,
-        inputs,
-        outgoing_rx,
-        places,
-        Arc::clone(&queued),
-        stop.clone(),
-    );
+    let reader = FrameReader { id, max_frame, socket: read_half, buffer: BytesMut::with_capacity(4096) };
+    let running = run(reader, write_half, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
     tokio::spawn(async move {
         running.await;
         drop(place);
     });
-    Handle {
-        outgoing,
-        queued,
-        stop,
-    }
+    Handle { outgoing, queued, stop }
 }
 
 async fn run(
@@ -175,10 +154,7 @@ async fn read(
     let mut input = match first {
         First::Frame(frame) => Input::Frame(reader.id, frame),
         First::Word(word) => {
-            inputs
-                .send(Input::Word(reader.id, word))
-                .await
-                .map_err(|_| ReadError::Stopping)?;
+            inputs.send(Input::Word(reader.id, word)).await.map_err(|_| ReadError::Stopping)?;
             return std::future::pending().await;
         }
     };
@@ -207,9 +183,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     async fn frame(&mut self) -> Result<Bytes, ReadError> {
         self.fill(4).await?;
         let length = self.buffer.get_i32();
-        let wanted = usize::try_from(length)
-            .ok()
-            .filter(|&length| length <= self.max_frame);
+        let wanted = usize::try_from(length).ok().filter(|&length| length <= self.max_frame);
         let Some(wanted) = wanted else {
             tracing::warn!(
                 connection = self.id.0,
@@ -217,10 +191,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 limit = self.max_frame,
                 "closing a connection that announced a message of an impossible length"
             );
-            return Err(ReadError::Length {
-                length,
-                limit: self.max_frame,
-            });
+            return Err(ReadError::Length { length, limit: self.max_frame });
         };
         self.fill(wanted).await?;
         Ok(self.buffer.split_to(wanted).freeze())
@@ -229,8 +200,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads until `wanted` bytes are there. Memory grows with what has arrived, not with what was announced.
     async fn fill(&mut self, wanted: usize) -> Result<(), ReadError> {
         while self.buffer.len() < wanted {
-            self.buffer
-                .reserve(4096.min(wanted - self.buffer.len()).max(1024));
+            self.buffer.reserve(4096.min(wanted - self.buffer.len()).max(1024));
             if self.socket.read_buf(&mut self.buffer).await? == 0 {
                 return Err(ReadError::Closed);
             }

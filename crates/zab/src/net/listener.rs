@@ -83,10 +83,7 @@ impl Addresses {
             return None;
         }
         *count += 1;
-        Some(Place {
-            addresses: self.clone(),
-            address,
-        })
+        Some(Place { addresses: self.clone(), address })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {

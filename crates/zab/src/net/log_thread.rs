@@ -87,11 +87,7 @@ pub fn write_snapshot(
     mut sink: Box<dyn SnapshotSink>,
     image: &crate::tree::Tree,
 ) -> Result<(), StorageError> {
-    let sessions: Vec<_> = image
-        .sessions()
-        .iter()
-        .map(|(&id, &timeout)| (id, timeout))
-        .collect();
+    let sessions: Vec<_> = image.sessions().iter().map(|(&id, &timeout)| (id, timeout)).collect();
     sink.begin(&sessions, &image.acl_entries())?;
     image.walk(|path, node| sink.node(path, node.data.as_deref(), node.acl, &node.stat))?;
     let digest = zk_wire::digest::TxnDigest::new(image.digest());

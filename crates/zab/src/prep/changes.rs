@@ -52,11 +52,7 @@ impl Changes {
     /// Nothing proposed over `tree`.
     #[must_use]
     pub fn new(tree: &Tree) -> Self {
-        Changes {
-            nodes: HashMap::new(),
-            by_zxid: BTreeMap::new(),
-            digest: tree.digest(),
-        }
+        Changes { nodes: HashMap::new(), by_zxid: BTreeMap::new(), digest: tree.digest() }
     }
 
     /// The digest of the tree as it will be.
@@ -81,9 +77,7 @@ impl Changes {
 
     /// Proposal `zxid` makes `path` what `node` says; `None` deletes it.
     pub fn put(&mut self, tree: &Tree, zxid: Zxid, path: &str, node: Option<FutureNode>, undo: &mut Undo) {
-        let before = self
-            .get(tree, path)
-            .map_or(Digest::ZERO, |node| node.digest(path));
+        let before = self.get(tree, path).map_or(Digest::ZERO, |node| node.digest(path));
         let after = node.as_ref().map_or(Digest::ZERO, |node| node.digest(path));
         undo.digest.get_or_insert(self.digest);
         self.digest = self.digest.minus(before).plus(after);
@@ -109,11 +103,7 @@ impl Changes {
     /// Proposal `zxid` has been applied to the tree; what only it had changed is in the tree now.
     pub fn applied(&mut self, zxid: Zxid) {
         for path in self.by_zxid.remove(&zxid).unwrap_or_default() {
-            if self
-                .nodes
-                .get(&path)
-                .is_some_and(|(changed_by, _)| *changed_by <= zxid)
-            {
+            if self.nodes.get(&path).is_some_and(|(changed_by, _)| *changed_by <= zxid) {
                 self.nodes.remove(&path);
             }
         }
@@ -124,9 +114,7 @@ impl Changes {
     pub fn ephemerals(&self, tree: &Tree, session: SessionId) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = tree.ephemerals(session).map(|path| path.to_string()).collect();
         for (path, (_, record)) in &self.nodes {
-            let owned = record
-                .as_ref()
-                .and_then(|node| Owner::of(node.stat.ephemeral_owner).session());
+            let owned = record.as_ref().and_then(|node| Owner::of(node.stat.ephemeral_owner).session());
             if owned == Some(session) {
                 paths.insert(path.clone());
             } else {

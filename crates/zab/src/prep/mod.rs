@@ -78,10 +78,7 @@ impl Prep {
     /// Nothing proposed yet.
     #[must_use]
     pub fn new(tree: &Tree, extended_types: bool) -> Self {
-        Prep {
-            changes: Changes::new(tree),
-            extended_types,
-        }
+        Prep { changes: Changes::new(tree), extended_types }
     }
 
     /// A proposal has been applied to the tree.
@@ -126,11 +123,7 @@ impl Prep {
 
     fn logged(&self, asked: Asked<'_>, txn: Txn) -> LoggedTxn {
         let digest = Some(TxnDigest::new(self.changes.digest()));
-        LoggedTxn {
-            header: header(asked, &txn),
-            txn,
-            digest,
-        }
+        LoggedTxn { header: header(asked, &txn), txn, digest }
     }
 
     fn single(
@@ -239,10 +232,8 @@ impl Prep {
     }
 
     fn check_mode(&self, create: &Create<'_>) -> Result<(), ErrorCode> {
-        let is_ttl = matches!(
-            create.mode,
-            CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl
-        );
+        let is_ttl =
+            matches!(create.mode, CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl);
         if create.mode.name().is_none() {
             return Err(ErrorCode::BadArguments);
         }
@@ -253,11 +244,7 @@ impl Prep {
             Some(ttl_ms) => is_ttl && (1..=MAX_TTL_MS).contains(&ttl_ms),
             None => !is_ttl,
         };
-        if ttl_fits {
-            Ok(())
-        } else {
-            Err(ErrorCode::BadArguments)
-        }
+        if ttl_fits { Ok(()) } else { Err(ErrorCode::BadArguments) }
     }
 
     /// The parent gets a child; returns its counter, which the log repeats.
@@ -309,10 +296,7 @@ impl Prep {
         if node.children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        if !matches!(
-            Owner::of(node.stat.ephemeral_owner),
-            Owner::Container | Owner::Ttl(_)
-        ) {
+        if !matches!(Owner::of(node.stat.ephemeral_owner), Owner::Container | Owner::Ttl(_)) {
             return Err(ErrorCode::BadVersion);
         }
         self.remove_child(tree, asked.zxid, &r.path, undo);
@@ -347,11 +331,7 @@ impl Prep {
         node.stat.mtime = asked.time_ms;
         let version = node.stat.version;
         self.changes.put(tree, asked.zxid, &r.path, Some(node), undo);
-        Ok(Txn::SetData(SetDataTxn {
-            path: r.path.clone(),
-            data: r.data.clone(),
-            version,
-        }))
+        Ok(Txn::SetData(SetDataTxn { path: r.path.clone(), data: r.data.clone(), version }))
     }
 
     fn set_acl(
@@ -370,11 +350,7 @@ impl Prep {
         node.stat.aversion = node.stat.aversion.wrapping_add(1);
         let version = node.stat.aversion;
         self.changes.put(tree, asked.zxid, &r.path, Some(node), undo);
-        Ok(Txn::SetAcl(SetAclTxn {
-            path: r.path.clone(),
-            acl,
-            version,
-        }))
+        Ok(Txn::SetAcl(SetAclTxn { path: r.path.clone(), acl, version }))
     }
 
     fn check(&self, tree: &Tree, asked: Asked<'_>, r: &CheckVersionRequest) -> Result<Txn, ErrorCode> {
@@ -382,10 +358,7 @@ impl Prep {
         let node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         allow(asked.who, perms::READ, &node.acl)?;
         same_version(r.version, node.stat.version)?;
-        Ok(Txn::Check(CheckVersionTxn {
-            path: r.path.clone(),
-            version: node.stat.version.wrapping_add(1),
-        }))
+        Ok(Txn::Check(CheckVersionTxn { path: r.path.clone(), version: node.stat.version.wrapping_add(1) }))
     }
 
     /// Ends a session with every ephemeral that it will own by then.
@@ -401,14 +374,7 @@ impl Prep {
 
 impl<'a> Create<'a> {
     fn plain(r: &'a CreateRequest, kind: CreateKind) -> Self {
-        Create {
-            path: &r.path,
-            data: &r.data,
-            acl: &r.acl,
-            mode: r.mode,
-            ttl_ms: None,
-            kind,
-        }
+        Create { path: &r.path, data: &r.data, acl: &r.acl, mode: r.mode, ttl_ms: None, kind }
     }
 
     fn ttl(r: &'a CreateTtlRequest) -> Self {
@@ -435,34 +401,13 @@ impl<'a> Create<'a> {
     fn txn(&self, path: String, acl: Vec<Acl>, parent_cversion: i32) -> Txn {
         let data = self.data.clone();
         if let Some(ttl_ms) = self.ttl_ms {
-            return Txn::CreateTtl(CreateTtlTxn {
-                path,
-                data,
-                acl,
-                parent_cversion,
-                ttl_ms,
-            });
+            return Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl_ms });
         }
         if self.mode == CreateMode::Container {
-            return Txn::CreateContainer(CreateContainerTxn {
-                path,
-                data,
-                acl,
-                parent_cversion,
-            });
+            return Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion });
         }
-        let txn = CreateTxn {
-            path,
-            data,
-            acl,
-            ephemeral: self.mode.is_ephemeral(),
-            parent_cversion,
-        };
-        if self.kind == CreateKind::Create {
-            Txn::Create(txn)
-        } else {
-            Txn::Create2(txn)
-        }
+        let txn = CreateTxn { path, data, acl, ephemeral: self.mode.is_ephemeral(), parent_cversion };
+        if self.kind == CreateKind::Create { Txn::Create(txn) } else { Txn::Create2(txn) }
     }
 }
 
@@ -478,11 +423,7 @@ fn header(asked: Asked<'_>, txn: &Txn) -> TxnHeader {
 
 fn failed(asked: Asked<'_>, code: ErrorCode) -> LoggedTxn {
     let txn = Txn::Error(code);
-    LoggedTxn {
-        header: header(asked, &txn),
-        txn,
-        digest: None,
-    }
+    LoggedTxn { header: header(asked, &txn), txn, digest: None }
 }
 
 fn new_stat(asked: Asked<'_>, owner: Owner) -> StatPersisted {
@@ -498,19 +439,11 @@ fn new_stat(asked: Asked<'_>, owner: Owner) -> StatPersisted {
 }
 
 fn allow(who: &Identities, perm: i32, acl: &[Acl]) -> Result<(), ErrorCode> {
-    if who.may(perm, acl) {
-        Ok(())
-    } else {
-        Err(ErrorCode::NoAuth)
-    }
+    if who.may(perm, acl) { Ok(()) } else { Err(ErrorCode::NoAuth) }
 }
 
 fn same_version(wanted: i32, found: i32) -> Result<(), ErrorCode> {
-    if wanted == -1 || wanted == found {
-        Ok(())
-    } else {
-        Err(ErrorCode::BadVersion)
-    }
+    if wanted == -1 || wanted == found { Ok(()) } else { Err(ErrorCode::BadVersion) }
 }
 
 fn deletable_parent(path: &str) -> Result<&str, ErrorCode> {

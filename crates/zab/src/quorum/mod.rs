@@ -47,21 +47,13 @@ impl Engine {
     #[must_use]
     pub fn new(me: Sid, voters: BTreeSet<Sid>, last: Zxid) -> Self {
         assert!(voters.contains(&me), "a leader votes");
-        Engine {
-            me,
-            voters,
-            outstanding: VecDeque::new(),
-            proposed: last,
-            delivered: last,
-        }
+        Engine { me, voters, outstanding: VecDeque::new(), proposed: last, delivered: last }
     }
 
     /// The zxid of the next proposal. When an epoch's counter is exhausted the next epoch begins.
     #[must_use]
     pub fn next_zxid(&self) -> Zxid {
-        self.proposed
-            .next()
-            .unwrap_or_else(|| Zxid::new(self.proposed.epoch() + 1, 1))
+        self.proposed.next().unwrap_or_else(|| Zxid::new(self.proposed.epoch() + 1, 1))
     }
 
     /// The last proposal.
@@ -86,10 +78,7 @@ impl Engine {
     pub fn propose(&mut self, txn: LoggedTxn, commands: &mut Vec<Command>) {
         assert_eq!(txn.header.zxid, self.next_zxid(), "proposals are contiguous");
         self.proposed = txn.header.zxid;
-        self.outstanding.push_back(Proposal {
-            txn: txn.clone(),
-            acks: BTreeSet::new(),
-        });
+        self.outstanding.push_back(Proposal { txn: txn.clone(), acks: BTreeSet::new() });
         commands.push(Command::Persist(txn));
         self.validate();
     }
@@ -104,18 +93,10 @@ impl Engine {
         if !self.voters.contains(&sid) {
             return;
         }
-        for proposal in self
-            .outstanding
-            .iter_mut()
-            .take_while(|p| p.txn.header.zxid <= zxid)
-        {
+        for proposal in self.outstanding.iter_mut().take_while(|p| p.txn.header.zxid <= zxid) {
             proposal.acks.insert(sid);
         }
-        while self
-            .outstanding
-            .front()
-            .is_some_and(|p| p.acks.len() * 2 > self.voters.len())
-        {
+        while self.outstanding.front().is_some_and(|p| p.acks.len() * 2 > self.voters.len()) {
             if let Some(proposal) = self.outstanding.pop_front() {
                 self.delivered = proposal.txn.header.zxid;
                 commands.push(Command::Deliver(proposal.txn));
@@ -143,18 +124,8 @@ mod tests {
     use zk_wire::txn::{Txn, TxnHeader};
 
     fn txn(zxid: Zxid) -> LoggedTxn {
-        let header = TxnHeader {
-            session: SessionId(1),
-            cxid: 0,
-            zxid,
-            time_ms: 0,
-            op: OpCode::Error,
-        };
-        LoggedTxn {
-            header,
-            txn: Txn::Error(ErrorCode::NoNode),
-            digest: None,
-        }
+        let header = TxnHeader { session: SessionId(1), cxid: 0, zxid, time_ms: 0, op: OpCode::Error };
+        LoggedTxn { header, txn: Txn::Error(ErrorCode::NoNode), digest: None }
     }
 
     fn engine(voters: u8) -> Engine {
@@ -167,10 +138,7 @@ mod tests {
         let (a, b) = (txn(Zxid::new(1, 1)), txn(Zxid::new(1, 2)));
         engine.propose(a.clone(), &mut commands);
         engine.propose(b.clone(), &mut commands);
-        assert_eq!(
-            commands,
-            [Command::Persist(a.clone()), Command::Persist(b.clone())]
-        );
+        assert_eq!(commands, [Command::Persist(a.clone()), Command::Persist(b.clone())]);
         commands.clear();
         engine.logged(Zxid::new(1, 1), &mut commands);
         assert_eq!(commands, [Command::Deliver(a)]);

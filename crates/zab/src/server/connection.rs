@@ -68,11 +68,6 @@ impl Connection {
     /// A connection that has said nothing.
     #[must_use]
     pub fn new(who: Identities) -> Self {
-        Connection {
-            who,
-            session: None,
-            stage: Stage::New,
-            waiting: VecDeque::new(),
-        }
+        Connection { who, session: None, stage: Stage::New, waiting: VecDeque::new() }
     }
 }

@@ -150,8 +150,7 @@ impl Core {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Opened(id, address) => {
-                self.connections
-                    .insert(id, Connection::new(Identities::of_address(address)));
+                self.connections.insert(id, Connection::new(Identities::of_address(address)));
             }
             Input::Frame(id, frame) => self.frame(now, id, frame),
             Input::Closed(id) => self.closed(id),
@@ -172,10 +171,7 @@ impl Core {
     /// When [`Input::Tick`] is needed next.
     #[must_use]
     pub fn next_tick(&self) -> Duration {
-        self.sessions
-            .next_expiry()
-            .unwrap_or(self.next_reap)
-            .min(self.next_reap)
+        self.sessions.next_expiry().unwrap_or(self.next_reap).min(self.next_reap)
     }
 
     /// The tree, for a snapshot at start and for tests.
@@ -223,10 +219,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.stage = Stage::Connecting {
-            read_only,
-            timeout_ms,
-        };
+        connection.stage = Stage::Connecting { read_only, timeout_ms };
         connection.session = Some(session);
         let who = Identities::internal();
         let asked = asked(now, &self.engine, session, 0, &who);
@@ -259,8 +252,7 @@ impl Core {
 
     fn send_connect_response(&mut self, id: ConnectionId, response: &ConnectResponse) {
         self.stats.sent += 1;
-        self.outputs
-            .push(Output::Reply(id, framed(|out| response.write(out))));
+        self.outputs.push(Output::Reply(id, framed(|out| response.write(out))));
     }
 
     fn request(&mut self, now: Now, id: ConnectionId, frame: &[u8]) {
@@ -295,14 +287,7 @@ impl Core {
             // A check outside a multi (ZOOKEEPER-2623) and SASL are not served.
             Request::Check(_) | Request::Sasl(_) => self.refuse_and_close(id, xid, self.tree.last_zxid()),
             Request::Sync(PathRequest { path }) => {
-                self.wait(
-                    id,
-                    Waiting::Sync {
-                        xid,
-                        zxid: self.engine.proposed(),
-                        path,
-                    },
-                );
+                self.wait(id, Waiting::Sync { xid, zxid: self.engine.proposed(), path });
                 self.syncing.push_back(id);
                 self.answer_waiting(id);
             }
@@ -336,15 +321,7 @@ impl Core {
     }
 
     fn refuse_and_close(&mut self, id: ConnectionId, xid: i32, zxid: Zxid) {
-        self.reply(
-            id,
-            ReplyHeader {
-                xid,
-                zxid,
-                err: ErrorCode::Unimplemented,
-            },
-            &Response::Empty,
-        );
+        self.reply(id, ReplyHeader { xid, zxid, err: ErrorCode::Unimplemented }, &Response::Empty);
         self.close(id);
     }
 
@@ -352,19 +329,9 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let result = connection
-            .who
-            .authenticate(&packet.scheme, packet.auth.as_deref().unwrap_or_default());
+        let result = connection.who.authenticate(&packet.scheme, packet.auth.as_deref().unwrap_or_default());
         let err = result.err().unwrap_or(ErrorCode::Ok);
-        self.reply(
-            id,
-            ReplyHeader {
-                xid: AUTH_XID,
-                zxid: Zxid::ZERO,
-                err,
-            },
-            &Response::Empty,
-        );
+        self.reply(id, ReplyHeader { xid: AUTH_XID, zxid: Zxid::ZERO, err }, &Response::Empty);
         if err != ErrorCode::Ok {
             tracing::warn!(connection = id.0, scheme = packet.scheme, "authentication failed");
             self.close(id);
@@ -372,13 +339,7 @@ impl Core {
     }
 
     fn propose_write(&mut self, now: Now, id: ConnectionId, xid: i32, txn: LoggedTxn) {
-        self.wait(
-            id,
-            Waiting::Write {
-                xid,
-                zxid: txn.header.zxid,
-            },
-        );
+        self.wait(id, Waiting::Write { xid, zxid: txn.header.zxid });
         self.propose(now, txn, Some(id));
     }
 
@@ -405,16 +366,12 @@ impl Core {
         let applied = self.tree.apply(txn);
         self.prep.applied(zxid);
         debug_assert!(
-            txn.digest
-                .is_none_or(|d| self.engine.outstanding() > 0 || d.tree_digest == self.tree.digest())
+            txn.digest.is_none_or(|d| self.engine.outstanding() > 0 || d.tree_digest == self.tree.digest())
         );
         for event in &applied.events {
             self.notify(zxid, event);
         }
-        let origin = self
-            .origins
-            .remove(&zxid)
-            .filter(|id| self.connections.contains_key(id));
+        let origin = self.origins.remove(&zxid).filter(|id| self.connections.contains_key(id));
         match &txn.txn {
             Txn::CreateSession(t) => self.session_begun(now, txn.header.session, t.timeout_ms, origin),
             Txn::CloseSession(_) => self.session_ended(txn.header.session, origin, applied.results),
@@ -431,47 +388,28 @@ impl Core {
     fn notify(&mut self, zxid: Zxid, event: &Event) {
         let connections = &self.connections;
         let may_read = |id: ConnectionId, acl: &[zk_wire::acl::Acl]| {
-            connections
-                .get(&id)
-                .is_some_and(|c| c.who.may(zk_wire::acl::perms::READ, acl))
+            connections.get(&id).is_some_and(|c| c.who.may(zk_wire::acl::perms::READ, acl))
         };
         for notification in self.watches.trigger(event, may_read) {
             let state = KeeperState::SyncConnected;
-            let event = WatcherEvent {
-                kind: notification.kind,
-                state,
-                path: notification.path.to_string(),
-            };
+            let event = WatcherEvent { kind: notification.kind, state, path: notification.path.to_string() };
             let frame = framed(|out| event.encode(zxid, out));
             self.stats.sent += notification.to.len() as u64;
-            self.outputs.extend(
-                notification
-                    .to
-                    .into_iter()
-                    .map(|id| Output::Notify(id, frame.clone())),
-            );
+            self.outputs.extend(notification.to.into_iter().map(|id| Output::Notify(id, frame.clone())));
         }
     }
 
     fn session_begun(&mut self, now: Now, session: SessionId, timeout_ms: i32, origin: Option<ConnectionId>) {
-        self.sessions
-            .track(now.uptime, session, millis(timeout_ms), origin);
+        self.sessions.track(now.uptime, session, millis(timeout_ms), origin);
         let Some(id) = origin else { return };
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let Stage::Connecting {
-            read_only,
-            timeout_ms,
-        } = connection.stage
-        else {
+        let Stage::Connecting { read_only, timeout_ms } = connection.stage else {
             return;
         };
         connection.stage = Stage::Established;
-        self.send_connect_response(
-            id,
-            &connect_response(session, timeout_ms, read_only.map(|_| false)),
-        );
+        self.send_connect_response(id, &connect_response(session, timeout_ms, read_only.map(|_| false)));
         for frame in self.early.remove(&id).unwrap_or_default() {
             self.request(now, id, &frame);
         }
@@ -557,8 +495,7 @@ impl Core {
         };
         let answer = read.answer(request, &mut events);
         for event in events {
-            self.outputs
-                .push(Output::Notify(id, framed(|out| event.encode(SYNTHESISED, out))));
+            self.outputs.push(Output::Notify(id, framed(|out| event.encode(SYNTHESISED, out))));
         }
         let (err, response) = match answer {
             Ok(response) => (ErrorCode::Ok, response),
@@ -575,11 +512,7 @@ impl Core {
     }
 
     fn header(&self, xid: i32, err: ErrorCode) -> ReplyHeader {
-        ReplyHeader {
-            xid,
-            zxid: self.tree.last_zxid(),
-            err,
-        }
+        ReplyHeader { xid, zxid: self.tree.last_zxid(), err }
     }
 
     fn reply(&mut self, id: ConnectionId, header: ReplyHeader, response: &Response) {
@@ -659,9 +592,7 @@ impl Core {
         let who = Identities::internal();
         for path in due {
             let asked = asked(now, &self.engine, SessionId::NONE, 0, &who);
-            let txn = self
-                .prep
-                .write(&self.tree, asked, &Request::DeleteContainer(PathRequest { path }));
+            let txn = self.prep.write(&self.tree, asked, &Request::DeleteContainer(PathRequest { path }));
             self.propose(now, txn, None);
         }
     }
@@ -728,13 +659,7 @@ impl Core {
 }
 
 fn asked<'a>(now: Now, engine: &Engine, session: SessionId, cxid: i32, who: &'a Identities) -> Asked<'a> {
-    Asked {
-        session,
-        cxid,
-        zxid: engine.next_zxid(),
-        time_ms: now.wall_ms,
-        who,
-    }
+    Asked { session, cxid, zxid: engine.next_zxid(), time_ms: now.wall_ms, who }
 }
 
 fn connect_response(session: SessionId, timeout_ms: i32, read_only: Option<bool>) -> ConnectResponse {

@@ -49,15 +49,12 @@ impl Read<'_> {
             }
             Request::GetChildren2(r) => {
                 let node = self.watched(r, Watch::Child)?;
-                Ok(Response::Children2(GetChildren2Response {
-                    children: children(node),
-                    stat: node.stat(),
-                }))
+                Ok(Response::Children2(GetChildren2Response { children: children(node), stat: node.stat() }))
             }
             Request::GetAcl(r) => self.get_acl(&r.path),
-            Request::MultiRead(ops) => Ok(Response::Multi(MultiResults(
-                ops.iter().map(|op| self.element(op)).collect(),
-            ))),
+            Request::MultiRead(ops) => {
+                Ok(Response::Multi(MultiResults(ops.iter().map(|op| self.element(op)).collect())))
+            }
             Request::GetEphemerals(r) => Ok(self.get_ephemerals(&r.path)),
             Request::GetAllChildrenNumber(r) => {
                 self.readable(&r.path)?;
@@ -108,10 +105,7 @@ impl Read<'_> {
 
     fn get_data(&mut self, r: &WatchedRead) -> Result<Response, ErrorCode> {
         let node = self.watched(r, Watch::Data)?;
-        Ok(Response::Data(GetDataResponse {
-            data: node.data.clone(),
-            stat: node.stat(),
-        }))
+        Ok(Response::Data(GetDataResponse { data: node.data.clone(), stat: node.stat() }))
     }
 
     fn get_acl(&self, path: &str) -> Result<Response, ErrorCode> {
@@ -120,15 +114,8 @@ impl Read<'_> {
         if !access::may_read_acl(self.who, &acl) {
             return Err(ErrorCode::NoAuth);
         }
-        let acl = if self.who.may(perms::ADMIN, &acl) {
-            acl.to_vec()
-        } else {
-            access::masked(&acl)
-        };
-        Ok(Response::Acl(GetAclResponse {
-            acl,
-            stat: node.stat(),
-        }))
+        let acl = if self.who.may(perms::ADMIN, &acl) { acl.to_vec() } else { access::masked(&acl) };
+        Ok(Response::Acl(GetAclResponse { acl, stat: node.stat() }))
     }
 
     fn element(&self, op: &ReadOp) -> MultiResult {
@@ -142,26 +129,15 @@ impl Read<'_> {
 
     fn get_ephemerals(&self, prefix: &str) -> Response {
         let below = |path: &&std::sync::Arc<str>| prefix.is_empty() || path.starts_with(prefix);
-        let strings = self
-            .tree
-            .ephemerals(self.session)
-            .filter(below)
-            .map(|path| path.to_string())
-            .collect();
+        let strings = self.tree.ephemerals(self.session).filter(below).map(|path| path.to_string()).collect();
         Response::Strings(StringsResponse { strings })
     }
 
     fn who_am_i(&self) -> Response {
         let infos = self.who.all().iter().map(|id| {
-            let user = if id.scheme == "digest" {
-                id.id.split(':').next().unwrap_or_default()
-            } else {
-                &id.id
-            };
-            ClientInfo {
-                auth_scheme: id.scheme.clone(),
-                user: user.to_owned(),
-            }
+            let user =
+                if id.scheme == "digest" { id.id.split(':').next().unwrap_or_default() } else { &id.id };
+            ClientInfo { auth_scheme: id.scheme.clone(), user: user.to_owned() }
         });
         Response::WhoAmI(infos.collect())
     }
@@ -212,11 +188,9 @@ impl Read<'_> {
         events: &mut Vec<WatcherEvent>,
     ) {
         match missed {
-            Some(kind) => events.push(WatcherEvent {
-                kind,
-                state: KeeperState::SyncConnected,
-                path: path.to_owned(),
-            }),
+            Some(kind) => {
+                events.push(WatcherEvent { kind, state: KeeperState::SyncConnected, path: path.to_owned() })
+            }
             None => self.watches.add(self.connection, path, watch),
         }
     }
@@ -248,11 +222,7 @@ fn children(node: &Node) -> Vec<String> {
 }
 
 fn found(found: bool) -> Result<Response, ErrorCode> {
-    if found {
-        Ok(Response::Empty)
-    } else {
-        Err(ErrorCode::NoWatcher)
-    }
+    if found { Ok(Response::Empty) } else { Err(ErrorCode::NoWatcher) }
 }
 
 /// Events that setWatches synthesises carry no transaction.

@@ -88,8 +88,5 @@ fn mntr(view: &View) -> String {
         ("ephemerals_count", view.ephemerals.to_string()),
         ("approximate_data_size", view.data_bytes.to_string()),
     ];
-    lines
-        .iter()
-        .map(|(key, value)| format!("zk_{key}\t{value}\n"))
-        .collect()
+    lines.iter().map(|(key, value)| format!("zk_{key}\t{value}\n")).collect()
 }

@@ -32,12 +32,7 @@ pub(super) enum Step {
 impl Continuity {
     /// `base` is the snapshot's zxid; without one, `trust_empty` lets the first transaction be any.
     pub(super) fn new(base: Option<Zxid>, trust_empty: bool) -> Self {
-        Continuity {
-            base,
-            last: base.unwrap_or(Zxid::ZERO),
-            trust_empty,
-            strict: false,
-        }
+        Continuity { base, last: base.unwrap_or(Zxid::ZERO), trust_empty, strict: false }
     }
 
     /// The last transaction there is.
@@ -107,11 +102,7 @@ mod tests {
             (None, zxid(2, 1), NotTheBeginning),
         ];
         for (base, found, expected) in cases {
-            assert_eq!(
-                Continuity::new(base, false).step(found),
-                expected,
-                "{base:?} {found}"
-            );
+            assert_eq!(Continuity::new(base, false).step(found), expected, "{base:?} {found}");
         }
     }
 
@@ -126,10 +117,7 @@ mod tests {
     fn a_zxid_may_come_twice_but_never_go_back() {
         let mut order = Continuity::new(Some(zxid(0, 5)), false);
         let steps = [6, 6, 7, 6, 5].map(|counter| order.step(zxid(0, counter)));
-        assert_eq!(
-            steps,
-            [Step::Apply, Step::Apply, Step::Apply, Step::Gap, Step::Gap]
-        );
+        assert_eq!(steps, [Step::Apply, Step::Apply, Step::Apply, Step::Gap, Step::Gap]);
         assert_eq!(order.last(), zxid(0, 7));
     }
 
@@ -144,10 +132,6 @@ mod tests {
         assert_eq!(after(zxid(0, 6), zxid(0, 7)), Step::Apply);
         assert_eq!(after(zxid(0, 6), zxid(0, 6)), Step::Gap);
         assert_eq!(after(zxid(0, 6), zxid(1, 1)), Step::Gap);
-        assert_eq!(
-            after(zxid(0, 5), zxid(1, 1)),
-            Step::Apply,
-            "the snapshot covers it"
-        );
+        assert_eq!(after(zxid(0, 5), zxid(1, 1)), Step::Apply, "the snapshot covers it");
     }
 }

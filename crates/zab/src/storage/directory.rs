@@ -27,10 +27,7 @@ pub(super) struct ZxidFile {
 
 impl Directories {
     pub(super) fn new(data_dir: &Path, log_dir: &Path) -> Self {
-        Directories {
-            snapshots: data_dir.join(VERSION),
-            logs: log_dir.join(VERSION),
-        }
+        Directories { snapshots: data_dir.join(VERSION), logs: log_dir.join(VERSION) }
     }
 
     /// Creates what is missing and refuses files in the wrong place (`FileTxnSnapLog.checkLogDir`).
@@ -93,29 +90,21 @@ impl Directories {
 fn refuse_any(files: Vec<ZxidFile>, kind: &'static str) -> Result<(), StorageError> {
     match files.into_iter().next() {
         None => Ok(()),
-        Some(file) => Err(StorageError::Misplaced {
-            path: file.path,
-            kind,
-        }),
+        Some(file) => Err(StorageError::Misplaced { path: file.path, kind }),
     }
 }
 
 /// The files of one kind, by zxid.
 fn list(files: &Files, dir: &Path, prefix: &str) -> Result<Vec<ZxidFile>, StorageError> {
-    let mut found: Vec<ZxidFile> = files
-        .list(dir)?
-        .iter()
-        .filter_map(|name| parse(dir, prefix, name))
-        .collect();
+    let mut found: Vec<ZxidFile> =
+        files.list(dir)?.iter().filter_map(|name| parse(dir, prefix, name)).collect();
     found.sort_by_key(|file| (file.zxid, file.compressed));
     Ok(found)
 }
 
 fn parse(dir: &Path, prefix: &str, name: &str) -> Option<ZxidFile> {
     let rest = name.strip_prefix(prefix)?;
-    let plain = COMPRESSIONS
-        .iter()
-        .find_map(|extension| rest.strip_suffix(extension));
+    let plain = COMPRESSIONS.iter().find_map(|extension| rest.strip_suffix(extension));
     let digits = plain.unwrap_or(rest);
     // `from_str_radix` would also take a sign.
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -157,11 +146,7 @@ mod tests {
         ];
         for (name, expected) in cases {
             let file = parse(Path::new("/d"), SNAPSHOT, name);
-            assert_eq!(
-                file.map(|file| (file.zxid.0, file.compressed)),
-                expected,
-                "{name}"
-            );
+            assert_eq!(file.map(|file| (file.zxid.0, file.compressed)), expected, "{name}");
         }
     }
 }

@@ -154,9 +154,9 @@ impl Files {
 
     pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Send>, StorageError> {
         match self.0.lock(path) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StorageError::Locked {
-                path: path.to_owned(),
-            }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(StorageError::Locked { path: path.to_owned() })
+            }
             result => named(Operation::Lock, path, result),
         }
     }
@@ -170,10 +170,7 @@ pub(super) struct NamedFile {
 
 impl NamedFile {
     fn new(file: Box<dyn DiskFile>, path: &Path) -> Self {
-        NamedFile {
-            file,
-            path: path.to_owned(),
-        }
+        NamedFile { file, path: path.to_owned() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -240,9 +237,5 @@ impl io::Read for Stream<'_> {
 
 /// Names an error's operation and path.
 pub(super) fn named<T>(operation: Operation, path: &Path, result: io::Result<T>) -> Result<T, StorageError> {
-    result.map_err(|source| StorageError::Io {
-        operation,
-        path: path.to_owned(),
-        source,
-    })
+    result.map_err(|source| StorageError::Io { operation, path: path.to_owned(), source })
 }

@@ -59,11 +59,7 @@ impl DiskStorage {
         let files = Files::new(disk);
         let directories = Directories::new(data_dir, log_dir);
         directories.prepare(&files)?;
-        let locks = directories
-            .locks()
-            .iter()
-            .map(|path| files.lock(path))
-            .collect::<Result<_, _>>()?;
+        let locks = directories.locks().iter().map(|path| files.lock(path)).collect::<Result<_, _>>()?;
         directories.remove_unfinished(&files)?;
         let last = recover(&files, &directories, &options, restore)?;
         let storage = DiskStorage {

@@ -65,12 +65,7 @@ pub(super) fn read_log(
         match reader.next_entry() {
             Ok(Some(entry)) => {
                 let zxid = zxid_of(entry).map_err(|source| unknown_txn(path, offset, source))?;
-                visit(Record {
-                    offset,
-                    end: offset + record_length(entry),
-                    zxid,
-                    entry,
-                })?;
+                visit(Record { offset, end: offset + record_length(entry), zxid, entry })?;
                 (empty, last) = (false, zxid);
             }
             Ok(None) => break None,
@@ -82,11 +77,7 @@ pub(super) fn read_log(
 
 /// An error about the bytes of a record that has the right checksum.
 pub(super) fn unknown_txn(path: &Path, offset: u64, source: DecodeError) -> StorageError {
-    StorageError::UnknownTxn {
-        path: path.to_owned(),
-        offset,
-        source,
-    }
+    StorageError::UnknownTxn { path: path.to_owned(), offset, source }
 }
 
 /// Is there a header? A file that a crash left may end within it, or have zeros instead.
@@ -95,17 +86,13 @@ fn has_header(file: &NamedFile) -> Result<bool, StorageError> {
     let filled = file.read_at(&mut bytes, 0)?;
     let expected = FileHeader::LOG.to_bytes();
     let good = filled == bytes.len()
-        && Reader::new(&bytes)
-            .read()
-            .is_ok_and(|header: FileHeader| header.same_format(&FileHeader::LOG));
+        && Reader::new(&bytes).read().is_ok_and(|header: FileHeader| header.same_format(&FileHeader::LOG));
     let begun = expected.starts_with(&bytes[..filled]);
     let zeros = bytes.iter().all(|byte| *byte == 0);
     if good || begun || zeros {
         return Ok(good);
     }
-    Err(StorageError::NotALog {
-        path: file.path().to_owned(),
-    })
+    Err(StorageError::NotALog { path: file.path().to_owned() })
 }
 
 /// What is behind the last valid record, at `end`. `reason` says why there is no further one.
@@ -118,10 +105,7 @@ fn log_end(
 ) -> Result<LogEnd, StorageError> {
     let torn = match search(file, end, last)? {
         Found::Zeros => None,
-        Found::Remains => Some(Torn {
-            bytes: file.len()?.saturating_sub(end),
-            reason,
-        }),
+        Found::Remains => Some(Torn { bytes: file.len()?.saturating_sub(end), reason }),
         Found::Record { offset, length } => return Err(damaged(file, end, offset, length, reason)),
     };
     Ok(LogEnd { end, empty, torn })
@@ -130,21 +114,10 @@ fn log_end(
 fn damaged(file: &NamedFile, end: u64, next: u64, length: u64, reason: Option<RecordError>) -> StorageError {
     let path = file.path().to_owned();
     match reason {
-        Some(RecordError {
-            kind: RecordErrorKind::TooLong { limit, .. },
-            offset,
-        }) if offset == next => StorageError::LoggedEntryTooLong {
-            path,
-            offset,
-            length,
-            limit,
-        },
-        source => StorageError::Damaged {
-            path,
-            offset: end,
-            next,
-            source,
-        },
+        Some(RecordError { kind: RecordErrorKind::TooLong { limit, .. }, offset }) if offset == next => {
+            StorageError::LoggedEntryTooLong { path, offset, length, limit }
+        }
+        source => StorageError::Damaged { path, offset: end, next, source },
     }
 }
 

@@ -38,14 +38,7 @@ struct Current {
 
 impl LogWriter {
     pub(super) fn new(files: Files, directories: Directories, options: StorageOptions) -> Self {
-        LogWriter {
-            files,
-            directories,
-            options,
-            current: None,
-            buffer: Vec::new(),
-            failed: false,
-        }
+        LogWriter { files, directories, options, current: None, buffer: Vec::new(), failed: false }
     }
 
     pub(super) fn append(&mut self, zxid: Zxid, entry: &[u8]) -> Result<(), StorageError> {
@@ -120,13 +113,7 @@ impl LogWriter {
     fn start(&mut self, zxid: Zxid) -> Result<(), StorageError> {
         let file = self.files.create(&self.directories.log(zxid))?;
         FileHeader::LOG.write(&mut self.buffer);
-        self.current = Some(Current {
-            file,
-            written: 0,
-            size: 0,
-            named: false,
-            dirty: false,
-        });
+        self.current = Some(Current { file, written: 0, size: 0, named: false, dirty: false });
         Ok(())
     }
 

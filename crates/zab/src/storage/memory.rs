@@ -25,10 +25,8 @@ impl MemoryStorage {
         options: StorageOptions,
         restore: &mut dyn Restore,
     ) -> Result<(MemoryStorage, Zxid), StorageError> {
-        let options = StorageOptions {
-            pre_alloc_bytes: options.pre_alloc_bytes.min(MAX_PRE_ALLOC),
-            ..options
-        };
+        let options =
+            StorageOptions { pre_alloc_bytes: options.pre_alloc_bytes.min(MAX_PRE_ALLOC), ..options };
         let directory = Path::new(MemoryDisk::DIRECTORY);
         let (storage, last) = DiskStorage::open_on(disk.mount(), directory, directory, options, restore)?;
         Ok((MemoryStorage(storage), last))
@@ -98,11 +96,7 @@ impl MemoryDisk {
     /// Lets an operation fail once, after so many more of its kind have succeeded. A failing write leaves half
     /// of its bytes.
     pub fn fail(&self, operation: Operation, after: usize, error: io::ErrorKind) {
-        let fault = Fault {
-            operation,
-            after,
-            error,
-        };
+        let fault = Fault { operation, after, error };
         self.state().faults.push(fault);
     }
 
@@ -133,10 +127,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn mount(&self) -> Arc<dyn Disk> {
         let generation = self.state().generation;
-        Arc::new(Mount {
-            disk: self.clone(),
-            generation,
-        })
+        Arc::new(Mount { disk: self.clone(), generation })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -181,11 +172,7 @@ struct Inode {
 
 impl State {
     fn new_inode(&mut self, content: &[u8]) -> Entry {
-        let inode = Inode {
-            live: content.to_vec(),
-            durable: content.to_vec(),
-            dirty_from: None,
-        };
+        let inode = Inode { live: content.to_vec(), durable: content.to_vec(), dirty_from: None };
         self.next_inode += 1;
         self.inodes.insert(self.next_inode, inode);
         Entry::File(self.next_inode)
@@ -240,9 +227,7 @@ impl State {
     }
 
     fn inode(&mut self, inode: u64) -> io::Result<&mut Inode> {
-        self.inodes
-            .get_mut(&inode)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.inodes.get_mut(&inode).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -302,10 +287,7 @@ impl Mount {
     }
 
     fn opened(&self, inode: u64) -> Box<dyn DiskFile> {
-        Box::new(MemoryFile {
-            mount: self.clone(),
-            inode,
-        })
+        Box::new(MemoryFile { mount: self.clone(), inode })
     }
 }
 
@@ -323,9 +305,7 @@ impl Disk for Mount {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state(Operation::List)?;
         let inside = state.entries.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -364,9 +344,7 @@ impl Disk for Mount {
         let inside = |path: &Path| path.parent() == Some(dir);
         state.durable.retain(|path, _| !inside(path));
         let now = state.entries.iter().filter(|(path, _)| inside(path));
-        state
-            .durable
-            .extend(now.map(|(path, entry)| (path.clone(), *entry)));
+        state.durable.extend(now.map(|(path, entry)| (path.clone(), *entry)));
         Ok(())
     }
 
@@ -375,10 +353,7 @@ impl Disk for Mount {
         if !state.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(Lock {
-            mount: self.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(Lock { mount: self.clone(), path: path.to_owned() }))
     }
 }
 

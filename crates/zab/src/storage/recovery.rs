@@ -40,12 +40,8 @@ pub(super) fn recover(
         restore_snapshot(files, path, *zxid, limit, restore)?;
     }
     let base = chosen.snapshot.as_ref().map(|snapshot| snapshot.zxid);
-    let mut replay = Replay {
-        order: Continuity::new(base, options.trust_empty),
-        limit,
-        mend: Mend::default(),
-        restore,
-    };
+    let mut replay =
+        Replay { order: Continuity::new(base, options.trust_empty), limit, mend: Mend::default(), restore };
     for log in from_base(&logs, base) {
         replay.log(files, &log.path)?;
     }
@@ -87,10 +83,7 @@ impl Unusable {
         let path = self.file.path.clone();
         match &self.reason {
             None => StorageError::Compressed { path },
-            Some(reason) => StorageError::NoValidSnapshot {
-                path,
-                reason: reason.to_string(),
-            },
+            Some(reason) => StorageError::NoValidSnapshot { path, reason: reason.to_string() },
         }
     }
 
@@ -101,10 +94,7 @@ impl Unusable {
         }
         match self.reason {
             None => Err(self.refuse()),
-            Some(_) => Err(StorageError::NotCovered {
-                path: self.file.path.clone(),
-                reached,
-            }),
+            Some(_) => Err(StorageError::NotCovered { path: self.file.path.clone(), reached }),
         }
     }
 }
@@ -117,10 +107,7 @@ fn choose_snapshot(files: &Files, directories: &Directories, limit: usize) -> Re
             true => None,
             false => match check_snapshot(files, &file.path, limit)? {
                 Ok(()) => {
-                    return Ok(Chosen {
-                        snapshot: Some(file),
-                        unusable,
-                    });
+                    return Ok(Chosen { snapshot: Some(file), unusable });
                 }
                 Err(reason) => Some(reason),
             },
@@ -128,10 +115,7 @@ fn choose_snapshot(files: &Files, directories: &Directories, limit: usize) -> Re
         warn!(path = %file.path.display(), ?reason, "this snapshot cannot be used, trying an older one");
         unusable.get_or_insert(Unusable { file, reason });
     }
-    Ok(Chosen {
-        snapshot: None,
-        unusable,
-    })
+    Ok(Chosen { snapshot: None, unusable })
 }
 
 struct Replay<'a> {
@@ -172,21 +156,12 @@ fn replay_record(
         Step::Apply => {
             let txn =
                 decode(record.entry, limit).map_err(|source| unknown_txn(path, record.offset, source))?;
-            restore.txn(txn).map_err(|source| StorageError::Restore {
-                path: path.to_owned(),
-                source,
-            })
+            restore.txn(txn).map_err(|source| StorageError::Restore { path: path.to_owned(), source })
         }
-        Step::Gap => Err(StorageError::Gap {
-            path: path.to_owned(),
-            offset: record.offset,
-            last,
-            found: record.zxid,
-        }),
-        Step::NotTheBeginning => Err(StorageError::NoSnapshot {
-            path: path.to_owned(),
-            first: record.zxid,
-        }),
+        Step::Gap => {
+            Err(StorageError::Gap { path: path.to_owned(), offset: record.offset, last, found: record.zxid })
+        }
+        Step::NotTheBeginning => Err(StorageError::NoSnapshot { path: path.to_owned(), first: record.zxid }),
     }
 }
 
@@ -214,14 +189,8 @@ impl Mend {
 
     fn note(&mut self, path: &Path, log: LogEnd) {
         match log {
-            LogEnd {
-                empty: true, torn, ..
-            } => self.empty.push((path.to_owned(), torn)),
-            LogEnd {
-                end,
-                torn: Some(torn),
-                ..
-            } => self.cut = Some((path.to_owned(), end, torn)),
+            LogEnd { empty: true, torn, .. } => self.empty.push((path.to_owned(), torn)),
+            LogEnd { end, torn: Some(torn), .. } => self.cut = Some((path.to_owned(), end, torn)),
             LogEnd { .. } => {}
         }
     }

@@ -89,9 +89,7 @@ impl Search<'_> {
         let prefix = bytes.first_chunk::<RECORD_PREFIX>()?;
         let (stored, length) = split_prefix(*prefix);
         let checksum = u32::try_from(stored).ok()?;
-        let length = u64::try_from(length)
-            .ok()
-            .filter(|length| *length >= MIN_ENTRY as u64)?;
+        let length = u64::try_from(length).ok().filter(|length| *length >= MIN_ENTRY as u64)?;
         let zxid = bytes.get(RECORD_PREFIX + ZXID_IN_ENTRY..)?.first_chunk::<8>()?;
         let fits = offset + RECORD_OVERHEAD as u64 + length <= self.len;
         (fits && i64::from_be_bytes(*zxid) >= self.at_least.0).then_some(Candidate {

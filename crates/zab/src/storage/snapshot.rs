@@ -89,8 +89,7 @@ impl SnapshotSink for FileSnapshotSink {
             file.sync()?;
         }
         let unfinished = self.directories.unfinished_snapshot(self.zxid);
-        self.files
-            .rename(&unfinished, &self.directories.snapshot(self.zxid))?;
+        self.files.rename(&unfinished, &self.directories.snapshot(self.zxid))?;
         self.renamed = true;
         self.files.sync_dir(&self.directories.snapshots)
     }
@@ -100,9 +99,7 @@ impl Drop for FileSnapshotSink {
     fn drop(&mut self) {
         if !self.renamed {
             // Best effort: the next start removes what is left.
-            let _ = self
-                .files
-                .remove(&self.directories.unfinished_snapshot(self.zxid));
+            let _ = self.files.remove(&self.directories.unfinished_snapshot(self.zxid));
         }
     }
 }
@@ -155,17 +152,13 @@ pub(super) fn restore_snapshot(
     let file = files.open(path)?;
     let mut reader = reader(&file, limit);
     loop {
-        let item = reader.next_item().map_err(|source| StorageError::Snapshot {
-            path: path.to_owned(),
-            source,
-        })?;
+        let item =
+            reader.next_item().map_err(|source| StorageError::Snapshot { path: path.to_owned(), source })?;
         let Some(item) = item else {
             return Ok(());
         };
-        restore_item(item, zxid, restore).map_err(|source| StorageError::Restore {
-            path: path.to_owned(),
-            source,
-        })?;
+        restore_item(item, zxid, restore)
+            .map_err(|source| StorageError::Restore { path: path.to_owned(), source })?;
     }
 }
 
@@ -184,12 +177,7 @@ fn restore_item(item: SnapshotItem, name: Zxid, restore: &mut dyn Restore) -> Re
     match item {
         SnapshotItem::Session { id, timeout_ms } => restore.session(id, timeout_ms),
         SnapshotItem::Acl { id, acl } => restore.acl(id, acl),
-        SnapshotItem::Node {
-            path,
-            data,
-            acl,
-            stat,
-        } => restore.node(&path, data, acl, stat)?,
+        SnapshotItem::Node { path, data, acl, stat } => restore.node(&path, data, acl, stat)?,
         SnapshotItem::End(tail) => restore.snapshot_end(name, comparable(tail.digest, name))?,
     }
     Ok(())

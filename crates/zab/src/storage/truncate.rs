@@ -68,11 +68,7 @@ fn find_cut<'a>(
     let mut cut = None;
     read_log(files, &log.path, limit, &mut |record| {
         if record.zxid <= zxid {
-            cut = Some(Cut {
-                log,
-                offset: record.end,
-                found: record.zxid == zxid,
-            });
+            cut = Some(Cut { log, offset: record.end, found: record.zxid == zxid });
         }
         Ok(())
     })?;
@@ -86,9 +82,7 @@ fn has_snapshot(
     limit: usize,
 ) -> Result<bool, StorageError> {
     let snapshots = directories.snapshots(files)?;
-    let named = snapshots
-        .iter()
-        .find(|file| file.zxid == zxid && !file.compressed);
+    let named = snapshots.iter().find(|file| file.zxid == zxid && !file.compressed);
     match named {
         None => Ok(false),
         Some(file) => Ok(check_snapshot(files, &file.path, limit)?.is_ok()),

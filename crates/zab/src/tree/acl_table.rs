@@ -72,12 +72,7 @@ impl AclTable {
 
     /// Forgets what no znode uses, after a snapshot is read.
     pub fn purge_unused(&mut self) {
-        let unused: Vec<i64> = self
-            .by_key
-            .iter()
-            .filter(|(_, e)| e.uses == 0)
-            .map(|(&key, _)| key)
-            .collect();
+        let unused: Vec<i64> = self.by_key.iter().filter(|(_, e)| e.uses == 0).map(|(&key, _)| key).collect();
         for key in unused {
             self.add_use(key);
             self.release(key);
@@ -97,10 +92,7 @@ impl AclTable {
     /// All entries by ascending key, for a snapshot.
     #[must_use]
     pub fn entries(&self) -> Vec<(i64, Vec<Acl>)> {
-        self.by_key
-            .iter()
-            .map(|(&key, entry)| (key, entry.acl.to_vec()))
-            .collect()
+        self.by_key.iter().map(|(&key, entry)| (key, entry.acl.to_vec())).collect()
     }
 }
 
@@ -109,9 +101,7 @@ fn is_open(acl: &[Acl]) -> bool {
 }
 
 fn names(acl: &[Acl]) -> Arc<[AclKey]> {
-    acl.iter()
-        .map(|a| (a.perms, a.id.scheme.clone(), a.id.id.clone()))
-        .collect()
+    acl.iter().map(|a| (a.perms, a.id.scheme.clone(), a.id.id.clone())).collect()
 }
 
 #[cfg(test)]
@@ -123,14 +113,7 @@ mod tests {
         let mut table = AclTable::default();
         let read = [Acl::world(1)];
         assert_eq!(table.intern(&Acl::open()), OPEN_ACL);
-        assert_eq!(
-            (
-                table.intern(&read),
-                table.intern(&read),
-                table.intern(&[Acl::world(2)])
-            ),
-            (1, 1, 2)
-        );
+        assert_eq!((table.intern(&read), table.intern(&read), table.intern(&[Acl::world(2)])), (1, 1, 2));
         table.release(1);
         assert_eq!(*table.get(1), read);
         table.release(1);

@@ -78,25 +78,14 @@ impl Tree {
     pub fn new() -> Self {
         let mut tree = Tree::empty();
         let config_acl = tree.acls.intern(&[Acl::world(perms::READ)]);
-        let config_stat = StatPersisted {
-            aversion: -1,
-            ..StatPersisted::default()
-        };
+        let config_stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
         for (path, acl, stat) in [
             (ROOT, OPEN_ACL, StatPersisted::default()),
             ("/zookeeper", OPEN_ACL, StatPersisted::default()),
             ("/zookeeper/config", config_acl, config_stat),
             ("/zookeeper/quota", OPEN_ACL, StatPersisted::default()),
         ] {
-            tree.put(
-                path,
-                Node {
-                    data: Some(Bytes::new()),
-                    acl,
-                    stat,
-                    children: BTreeSet::new(),
-                },
-            );
+            tree.put(path, Node { data: Some(Bytes::new()), acl, stat, children: BTreeSet::new() });
         }
         tree
     }
@@ -157,9 +146,7 @@ impl Tree {
 
     /// Containers and TTL znodes.
     pub fn reapable(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
-        self.reapable
-            .iter()
-            .filter_map(|path| Some((path, self.get(path)?)))
+        self.reapable.iter().filter_map(|path| Some((path, self.get(path)?)))
     }
 
     /// Znodes, the root included.
@@ -209,12 +196,7 @@ impl Tree {
         while let Some(path) = stack.pop() {
             let Some(node) = self.get(&path) else { continue };
             visit(if &*path == ROOT { "" } else { &path }, node)?;
-            stack.extend(
-                node.children
-                    .iter()
-                    .rev()
-                    .map(|name| Arc::from(child_path(&path, name))),
-            );
+            stack.extend(node.children.iter().rev().map(|name| Arc::from(child_path(&path, name))));
         }
         Ok(())
     }
@@ -250,15 +232,8 @@ impl Tree {
         match txn {
             Txn::Create(t) | Txn::Create2(t) => {
                 let owner = if t.ephemeral { header.session.0 } else { 0 };
-                let created = self.create(
-                    header,
-                    &t.path,
-                    t.data.clone(),
-                    &t.acl,
-                    owner,
-                    t.parent_cversion,
-                    events,
-                );
+                let created =
+                    self.create(header, &t.path, t.data.clone(), &t.acl, owner, t.parent_cversion, events);
                 match txn {
                     Txn::Create(_) => MultiResult::Create(t.path.clone()),
                     _ => MultiResult::Create2(t.path.clone(), created),
@@ -266,28 +241,14 @@ impl Tree {
             }
             Txn::CreateContainer(t) => {
                 let owner = Owner::Container.persisted();
-                let stat = self.create(
-                    header,
-                    &t.path,
-                    t.data.clone(),
-                    &t.acl,
-                    owner,
-                    t.parent_cversion,
-                    events,
-                );
+                let stat =
+                    self.create(header, &t.path, t.data.clone(), &t.acl, owner, t.parent_cversion, events);
                 MultiResult::Create2(t.path.clone(), stat)
             }
             Txn::CreateTtl(t) => {
                 let owner = Owner::Ttl(t.ttl_ms).persisted();
-                let stat = self.create(
-                    header,
-                    &t.path,
-                    t.data.clone(),
-                    &t.acl,
-                    owner,
-                    t.parent_cversion,
-                    events,
-                );
+                let stat =
+                    self.create(header, &t.path, t.data.clone(), &t.acl, owner, t.parent_cversion, events);
                 MultiResult::Create2(t.path.clone(), stat)
             }
             Txn::Delete(t) | Txn::DeleteContainer(t) => {
@@ -347,12 +308,7 @@ impl Tree {
             ephemeral_owner: owner,
             ..StatPersisted::default()
         };
-        let node = Node {
-            data,
-            acl: acl_key,
-            stat,
-            children: BTreeSet::new(),
-        };
+        let node = Node { data, acl: acl_key, stat, children: BTreeSet::new() };
         let seen = node.stat();
         self.put(path, node);
         events.push(self.event(EventType::NodeCreated, path, acl_key));
@@ -432,9 +388,7 @@ impl Tree {
 
     fn event(&self, kind: EventType, path: &str, acl: i64) -> Event {
         let lists_change = kind != EventType::NodeDataChanged;
-        let parent = path::parent(path)
-            .filter(|_| lists_change)
-            .and_then(|parent| self.get(parent));
+        let parent = path::parent(path).filter(|_| lists_change).and_then(|parent| self.get(parent));
         Event {
             kind,
             path: path.into(),
@@ -462,10 +416,7 @@ impl Tree {
         match Owner::of(node.stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
-                self.ephemerals
-                    .entry(session)
-                    .or_default()
-                    .insert(Arc::clone(&path));
+                self.ephemerals.entry(session).or_default().insert(Arc::clone(&path));
             }
             Owner::Container | Owner::Ttl(_) => {
                 self.reapable.insert(Arc::clone(&path));
@@ -510,9 +461,5 @@ impl Tree {
 /// The path of a child.
 #[must_use]
 pub fn child_path(parent: &str, name: &str) -> String {
-    if parent == ROOT {
-        format!("/{name}")
-    } else {
-        format!("{parent}/{name}")
-    }
+    if parent == ROOT { format!("/{name}") } else { format!("{parent}/{name}") }
 }

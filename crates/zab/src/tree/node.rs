@@ -86,9 +86,7 @@ pub fn client_stat(stat: &StatPersisted, data: Option<&[u8]>, children: usize) -
         version: stat.version,
         cversion: stat.cversion.wrapping_mul(2).wrapping_sub(num_children),
         aversion: stat.aversion,
-        ephemeral_owner: Owner::of(stat.ephemeral_owner)
-            .session()
-            .unwrap_or(SessionId::NONE),
+        ephemeral_owner: Owner::of(stat.ephemeral_owner).session().unwrap_or(SessionId::NONE),
         data_length: data.map_or(0, |data| i32::try_from(data.len()).unwrap_or(i32::MAX)),
         num_children,
         pzxid: stat.pzxid,
@@ -117,10 +115,7 @@ mod tests {
     fn owners_are_encoded_as_apache_does() {
         let cases = [
             (Owner::None, 0),
-            (
-                Owner::Session(SessionId(0x0100_0000_0000_0001)),
-                0x0100_0000_0000_0001,
-            ),
+            (Owner::Session(SessionId(0x0100_0000_0000_0001)), 0x0100_0000_0000_0001),
             (Owner::Container, i64::MIN),
             (Owner::Ttl(5_000), 0xff00_0000_0000_1388_u64 as i64),
         ];
@@ -131,15 +126,9 @@ mod tests {
 
     #[test]
     fn clients_see_creates_and_deletes_in_cversion() {
-        let stat = StatPersisted {
-            cversion: 5,
-            ephemeral_owner: CONTAINER_OWNER,
-            ..StatPersisted::default()
-        };
+        let stat =
+            StatPersisted { cversion: 5, ephemeral_owner: CONTAINER_OWNER, ..StatPersisted::default() };
         let seen = client_stat(&stat, None, 3);
-        assert_eq!(
-            (seen.cversion, seen.num_children, seen.ephemeral_owner),
-            (7, 3, SessionId::NONE)
-        );
+        assert_eq!((seen.cversion, seen.num_children, seen.ephemeral_owner), (7, 3, SessionId::NONE));
     }
 }

@@ -28,12 +28,7 @@ pub struct Restoring {
 
 impl Default for Restoring {
     fn default() -> Self {
-        Restoring {
-            tree: Tree::empty(),
-            from_snapshot: false,
-            fuzzy_until: None,
-            mismatches: 0,
-        }
+        Restoring { tree: Tree::empty(), from_snapshot: false, fuzzy_until: None, mismatches: 0 }
     }
 }
 
@@ -97,15 +92,7 @@ impl Restore for Restoring {
             return Err(RestoreError(format!("znode {path} comes before its parent")));
         }
         self.tree.acls.add_use(acl);
-        self.tree.put(
-            path,
-            Node {
-                data,
-                acl,
-                stat,
-                children: BTreeSet::<Arc<str>>::new(),
-            },
-        );
+        self.tree.put(path, Node { data, acl, stat, children: BTreeSet::<Arc<str>>::new() });
         Ok(())
     }
 

@@ -69,12 +69,7 @@ impl Watches {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(path),
         };
-        let kinds = self
-            .by_path
-            .entry(Arc::clone(&key))
-            .or_default()
-            .entry(connection)
-            .or_default();
+        let kinds = self.by_path.entry(Arc::clone(&key)).or_default().entry(connection).or_default();
         if watch == Watch::Recursive && *kinds & RECURSIVE == 0 {
             self.recursive += 1;
         }
@@ -154,11 +149,8 @@ impl Watches {
         let Some(watchers) = self.by_path.get(path) else {
             return BTreeSet::new();
         };
-        let fired: Vec<(ConnectionId, Kinds)> = watchers
-            .iter()
-            .filter(|(_, kinds)| *kinds & listening != 0)
-            .map(|(&c, &k)| (c, k))
-            .collect();
+        let fired: Vec<(ConnectionId, Kinds)> =
+            watchers.iter().filter(|(_, kinds)| *kinds & listening != 0).map(|(&c, &k)| (c, k)).collect();
         for &(connection, kinds) in &fired {
             if kinds & kind != 0 {
                 self.clear(connection, path, kind);
@@ -175,20 +167,14 @@ impl Watches {
         while let Some(path) = ancestor {
             let watchers = self.by_path.get(path).into_iter().flatten();
             to.extend(
-                watchers
-                    .filter(|(_, kinds)| *kinds & RECURSIVE != 0)
-                    .map(|(&connection, _)| connection),
+                watchers.filter(|(_, kinds)| *kinds & RECURSIVE != 0).map(|(&connection, _)| connection),
             );
             ancestor = path::parent(path);
         }
     }
 
     fn kinds(&self, connection: ConnectionId, path: &str) -> Kinds {
-        self.by_path
-            .get(path)
-            .and_then(|watchers| watchers.get(&connection))
-            .copied()
-            .unwrap_or_default()
+        self.by_path.get(path).and_then(|watchers| watchers.get(&connection)).copied().unwrap_or_default()
     }
 
     fn clear(&mut self, connection: ConnectionId, path: &str, cleared: Kinds) {
@@ -232,11 +218,7 @@ fn mask(kind: WatcherType) -> Kinds {
 
 fn push(notifications: &mut Vec<Notification>, kind: EventType, path: &str, to: BTreeSet<ConnectionId>) {
     if !to.is_empty() {
-        notifications.push(Notification {
-            kind,
-            path: path.into(),
-            to: to.into_iter().collect(),
-        });
+        notifications.push(Notification { kind, path: path.into(), to: to.into_iter().collect() });
     }
 }
 
@@ -248,12 +230,7 @@ mod tests {
     const C: [ConnectionId; 4] = [ConnectionId(0), ConnectionId(1), ConnectionId(2), ConnectionId(3)];
 
     fn event(kind: EventType, path: &str) -> Event {
-        Event {
-            kind,
-            path: path.into(),
-            acl: Acl::open().into(),
-            parent_acl: Some(Acl::open().into()),
-        }
+        Event { kind, path: path.into(), acl: Acl::open().into(), parent_acl: Some(Acl::open().into()) }
     }
 
     fn trigger(watches: &mut Watches, kind: EventType, path: &str) -> Vec<(EventType, String, Vec<u64>)> {
@@ -272,14 +249,8 @@ mod tests {
         watches.add(C[2], "/", Watch::Recursive);
         watches.add(C[3], "/a", Watch::Child);
         let set = EventType::NodeDataChanged;
-        assert_eq!(
-            trigger(&mut watches, set, "/a"),
-            [(set, "/a".to_owned(), vec![0, 1, 2])]
-        );
-        assert_eq!(
-            trigger(&mut watches, set, "/a"),
-            [(set, "/a".to_owned(), vec![1, 2])]
-        );
+        assert_eq!(trigger(&mut watches, set, "/a"), [(set, "/a".to_owned(), vec![0, 1, 2])]);
+        assert_eq!(trigger(&mut watches, set, "/a"), [(set, "/a".to_owned(), vec![1, 2])]);
         assert_eq!(watches.len(), 3);
     }
 
@@ -313,11 +284,7 @@ mod tests {
     fn a_one_shot_watch_is_used_up_also_where_the_acl_hides_the_event() {
         let mut watches = Watches::default();
         watches.add(C[0], "/a", Watch::Data);
-        assert!(
-            watches
-                .trigger(&event(EventType::NodeDataChanged, "/a"), |_, _| false)
-                .is_empty()
-        );
+        assert!(watches.trigger(&event(EventType::NodeDataChanged, "/a"), |_, _| false).is_empty());
         assert!(watches.is_empty());
     }
 
