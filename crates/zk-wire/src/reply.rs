@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use crate::acl::Acl;
-use crate::codes::{ErrorCode, EventType, KeeperState};
+use crate::codes::{ErrorCode, EventType, KeeperState, OpCode};
 use crate::ids::Zxid;
-use crate::jute::{Jute, record};
+use crate::jute::{DecodeError, DecodeErrorKind, Jute, Reader, record};
 use crate::multi::MultiResults;
 use crate::request::NOTIFICATION_XID;
 use crate::stat::Stat;
@@ -131,6 +131,42 @@ pub enum Response {
 }
 
 impl Response {
+    /// Reads the body of a successful answer to a request of operation `op`.
+    ///
+    /// # Errors
+    /// The bytes are not that body, or `op` is not in the list of requests.
+    pub fn read(op: OpCode, reader: &mut Reader<'_>) -> Result<Response, DecodeError> {
+        Ok(match op {
+            OpCode::Create | OpCode::Sync => Response::Path(reader.read()?),
+            OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
+                Response::Create2(reader.read()?)
+            }
+            OpCode::Exists | OpCode::SetData | OpCode::SetAcl => Response::Stat(reader.read()?),
+            OpCode::GetData | OpCode::Reconfig => Response::Data(reader.read()?),
+            OpCode::GetAcl => Response::Acl(reader.read()?),
+            OpCode::GetChildren | OpCode::GetEphemerals => Response::Strings(reader.read()?),
+            OpCode::GetChildren2 => Response::Children2(reader.read()?),
+            OpCode::Multi | OpCode::MultiRead => Response::Multi(reader.read()?),
+            OpCode::AddWatch | OpCode::GetAllChildrenNumber => Response::Number(reader.read()?),
+            OpCode::WhoAmI => Response::WhoAmI(reader.read()?),
+            OpCode::Sasl => Response::Token(reader.read()?),
+            OpCode::Delete
+            | OpCode::DeleteContainer
+            | OpCode::Check
+            | OpCode::CheckWatches
+            | OpCode::RemoveWatches
+            | OpCode::SetWatches
+            | OpCode::SetWatches2
+            | OpCode::Auth
+            | OpCode::Ping
+            | OpCode::CloseSession => Response::Empty,
+            OpCode(number) => {
+                let kind = DecodeErrorKind::UnknownValue(number.into());
+                return Err(reader.error(kind).within("RequestHeader", "type"));
+            }
+        })
+    }
+
     /// Appends the body.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {

@@ -1,0 +1,140 @@
+//! A session below a prefix: paths get it on the way out and lose it on the way in.
+
+use zk_wire::multi::{MultiResult, ReadOp, WriteOp};
+use zk_wire::reply::Response;
+use zk_wire::request::Request;
+
+/// The prefix; empty for none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Chroot(String);
+
+impl Chroot {
+    /// A chroot at `path`; `/` and the empty string mean none.
+    pub(crate) fn new(path: &str) -> Self {
+        Chroot(path.trim_end_matches('/').to_owned())
+    }
+
+    /// The path as the server knows it.
+    pub(crate) fn outward(&self, path: &mut String) {
+        if self.0.is_empty() {
+            return;
+        }
+        if path == "/" {
+            path.clone_from(&self.0);
+        } else {
+            path.insert_str(0, &self.0);
+        }
+    }
+
+    /// The path as the owner knows it.
+    pub(crate) fn inward(&self, path: &mut String) {
+        if !self.0.is_empty() && path.starts_with(&self.0) {
+            path.drain(..self.0.len());
+            if path.is_empty() {
+                path.push('/');
+            }
+        }
+    }
+
+    /// Prefixes every path of a request.
+    pub(crate) fn request(&self, request: &mut Request) {
+        if !self.0.is_empty() {
+            for path in paths_mut(request) {
+                self.outward(path);
+            }
+        }
+    }
+
+    /// Strips every path of a response.
+    pub(crate) fn response(&self, response: &mut Response, are_paths: bool) {
+        if self.0.is_empty() {
+            return;
+        }
+        match response {
+            Response::Path(r) => self.inward(&mut r.path),
+            Response::Create2(r) => self.inward(&mut r.path),
+            Response::Strings(r) if are_paths => r.strings.iter_mut().for_each(|path| self.inward(path)),
+            Response::Multi(results) => {
+                for result in &mut results.0 {
+                    if let MultiResult::Create(path) | MultiResult::Create2(path, _) = result {
+                        self.inward(path);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The paths that a request names.
+pub(crate) fn paths_mut(request: &mut Request) -> Vec<&mut String> {
+    match request {
+        Request::Create(r) | Request::Create2(r) | Request::CreateContainer(r) => vec![&mut r.path],
+        Request::CreateTtl(r) => vec![&mut r.path],
+        Request::Delete(r) => vec![&mut r.path],
+        Request::Exists(r) | Request::GetData(r) | Request::GetChildren(r) | Request::GetChildren2(r) => {
+            vec![&mut r.path]
+        }
+        Request::SetData(r) => vec![&mut r.path],
+        Request::SetAcl(r) => vec![&mut r.path],
+        Request::DeleteContainer(r)
+        | Request::GetAcl(r)
+        | Request::Sync(r)
+        | Request::GetEphemerals(r)
+        | Request::GetAllChildrenNumber(r) => vec![&mut r.path],
+        Request::Check(r) => vec![&mut r.path],
+        Request::Multi(ops) => ops.iter_mut().map(write_path_mut).collect(),
+        Request::MultiRead(ops) => ops
+            .iter_mut()
+            .map(|op| match op {
+                ReadOp::GetData(r) | ReadOp::GetChildren(r) => &mut r.path,
+            })
+            .collect(),
+        Request::CheckWatches(r) | Request::RemoveWatches(r) => vec![&mut r.path],
+        Request::AddWatch(r) => vec![&mut r.path],
+        Request::SetWatches(r) => {
+            [&mut r.data, &mut r.exist, &mut r.child].into_iter().flat_map(|paths| paths.iter_mut()).collect()
+        }
+        Request::SetWatches2(r) => {
+            [&mut r.data, &mut r.exist, &mut r.child, &mut r.persistent, &mut r.persistent_recursive]
+                .into_iter()
+                .flat_map(|paths| paths.iter_mut())
+                .collect()
+        }
+        Request::Ping
+        | Request::Reconfig(_)
+        | Request::Auth(_)
+        | Request::Sasl(_)
+        | Request::WhoAmI
+        | Request::CloseSession => Vec::new(),
+    }
+}
+
+fn write_path_mut(op: &mut WriteOp) -> &mut String {
+    match op {
+        WriteOp::Create(r) | WriteOp::Create2(r) | WriteOp::CreateContainer(r) => &mut r.path,
+        WriteOp::CreateTtl(r) => &mut r.path,
+        WriteOp::Delete(r) => &mut r.path,
+        WriteOp::SetData(r) => &mut r.path,
+        WriteOp::Check(r) => &mut r.path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_goes_out_and_comes_back() {
+        for (chroot, own, servers) in
+            [("/a/b", "/", "/a/b"), ("/a/b", "/c", "/a/b/c"), ("", "/c", "/c"), ("/", "/", "/")]
+        {
+            let chroot = Chroot::new(chroot);
+            let mut path = own.to_owned();
+            chroot.outward(&mut path);
+            assert_eq!(path, servers);
+            chroot.inward(&mut path);
+            assert_eq!(path, own);
+        }
+    }
+}
