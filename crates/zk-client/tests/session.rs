@@ -161,9 +161,9 @@ async fn requests_under_way_are_answered_in_order() {
     let place = Place::new("pipeline").await;
     let (session, _) = place.open().await;
     let prefix = place.path("n-");
-    // Below tokio's budget of polls, so that all take their place in the queue in this order.
-    for _ in 0..30 {
-        let creates = (0..100).map(|_| create(&session, &prefix, CreateMode::PersistentSequential));
+    // Few enough that join_all polls them in this order.
+    for _ in 0..150 {
+        let creates = (0..20).map(|_| create(&session, &prefix, CreateMode::PersistentSequential));
         assert!(futures::future::join_all(creates).await.is_sorted());
     }
     assert_eq!(session.exists(&place.root).await.unwrap().unwrap().num_children, 3_000);

@@ -38,9 +38,12 @@ pub struct Changes {
 /// What a change overwrote, to take it back.
 #[derive(Debug, Default)]
 pub struct Undo {
-    records: Vec<(String, Option<(Zxid, Option<FutureNode>)>)>,
+    records: Vec<(String, Overwritten)>,
     digest: Option<Digest>,
 }
+
+/// The change record that was there before, if any.
+type Overwritten = Option<(Zxid, Option<FutureNode>)>;
 
 impl FutureNode {
     fn digest(&self, path: &str) -> Digest {

@@ -100,11 +100,12 @@ impl Restore for Restoring {
         self.tree.acls.purge_unused();
         self.tree.last_zxid = zxid;
         match digest {
-            Some((at, digest)) if at == zxid && at != Zxid::ZERO => {
-                if digest.tree_digest != self.tree.digest() {
-                    self.mismatches += 1;
-                    tracing::error!(%zxid, expected = ?digest, found = ?self.tree.digest(), "the snapshot's digest differs from its tree's");
-                }
+            Some((at, digest))
+                if at == zxid && at != Zxid::ZERO && digest.tree_digest != self.tree.digest() =>
+            {
+                self.mismatches += 1;
+                let found = self.tree.digest();
+                tracing::error!(%zxid, expected = ?digest, ?found, "the snapshot's digest differs from its tree's");
             }
             Some((at, digest)) if at > zxid => self.fuzzy_until = Some((at, digest)),
             _ => {}
