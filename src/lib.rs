@@ -1,5 +1,10 @@
 //! A two-way service-discovery bridge between Kubernetes and ZooKeeper.
 
 pub mod cli;
+pub mod config;
 pub mod eye;
+pub mod format;
+pub mod model;
+pub mod observe;
+pub mod plan;
 pub mod telemetry;

@@ -1,4 +1,5 @@
 //! A server that breaks the protocol costs the connection, and nothing else.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! What a session promises, against our server; with `ZOOBRIDGE_TEST_ZOOKEEPER=host:port` against any other.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::time::Duration;
 

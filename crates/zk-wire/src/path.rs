@@ -18,6 +18,9 @@ pub enum PathError {
     /// `.` or `..`.
     #[error("a path has no '.' or '..' component")]
     Relative,
+    /// A `/` in what should be one component.
+    #[error("a component has no '/'")]
+    Slash,
     /// U+0000-001F, 007F-009F, D800-F8FF, FFF0-FFFF, or beyond the basic plane.
     #[error("a path has no character U+{0:04X}")]
     Character(u32),
@@ -51,6 +54,7 @@ pub fn validate_component(name: &str) -> Result<(), PathError> {
     match name {
         "" => return Err(PathError::EmptyComponent),
         "." | ".." => return Err(PathError::Relative),
+        _ if name.contains('/') => return Err(PathError::Slash),
         _ => {}
     }
     match name.chars().find(|&c| !is_allowed(c)) {

@@ -1,0 +1,244 @@
+//! What an administrator writes, in `zoobridge.yaml`. `config/zoobridge.yaml` is the annotated sample.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use zk_client::ConnectString;
+
+use crate::model::ZnodePath;
+use crate::plan::{Roots, Rules};
+
+/// The whole configuration, with defaults for whatever was not written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Names this cluster in ZooKeeper: part of our own paths.
+    #[serde(default = "default_cluster")]
+    pub cluster: String,
+    /// The ensemble.
+    pub zookeeper: ZooKeeper,
+    /// Where the formats and our own znodes live.
+    #[serde(default)]
+    pub paths: Paths,
+    /// Where sessions are kept so that a restart resumes them.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// Who may publish what.
+    pub rules: Rules,
+}
+
+/// The ensemble and how to talk to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ZooKeeper {
+    /// `host:port,…/chroot`.
+    #[serde(deserialize_with = "from_text")]
+    pub connect: ConnectString,
+    /// How long znodes outlive the bridge.
+    #[serde(default = "default_session_timeout", deserialize_with = "duration")]
+    pub session_timeout: Duration,
+    /// A file with `user:password` for the digest scheme.
+    #[serde(default)]
+    pub digest_file: Option<PathBuf>,
+}
+
+/// Paths below the chroot.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Paths {
+    /// Our own znodes: the fence.
+    pub own: String,
+    /// Curator services.
+    pub curator: String,
+    /// Dubbo's root, the `group` of its registry URL.
+    pub dubbo: String,
+}
+
+/// The Secret that keeps ids and passwords of sessions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Sessions {
+    /// Its name.
+    pub secret: String,
+    /// Its namespace; the one that the bridge runs in by default.
+    pub namespace: Option<String>,
+    /// At most so many sessions. Apache allows 60 connections per address (`maxClientCnxns`).
+    pub limit: usize,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Paths { own: "/zoobridge".to_owned(), curator: "/services".to_owned(), dubbo: "/dubbo".to_owned() }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Sessions { secret: "zoobridge-sessions".to_owned(), namespace: None, limit: 50 }
+    }
+}
+
+/// Why a configuration is none.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No such file, or not readable.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not YAML, or not what is expected there; the text says where.
+    #[error("{path} makes no sense:\n{reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        reason: String,
+    },
+    /// A value that cannot be.
+    #[error("{key}: {value:?} {reason}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// As it was written.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read or makes no sense.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Parse { reason, .. } => ConfigError::Parse { path: path.to_owned(), reason },
+            other => other,
+        })
+    }
+
+    /// Reads text.
+    ///
+    /// # Errors
+    /// It makes no sense.
+    pub fn parse(yaml: &str) -> Result<Config, ConfigError> {
+        let config: Config = serde_saphyr::from_str(yaml).map_err(|error| ConfigError::Parse {
+            path: PathBuf::from("the configuration"),
+            reason: error.to_string(),
+        })?;
+        config.roots()?;
+        config.fence_directory()?;
+        if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&config.zookeeper.session_timeout) {
+            return Err(ConfigError::Value {
+                key: "zookeeper.sessionTimeout",
+                value: format!("{:?}", config.zookeeper.session_timeout),
+                reason: "is not between 2s and 1h".to_owned(),
+            });
+        }
+        if config.sessions.limit == 0 {
+            return Err(ConfigError::Value {
+                key: "sessions.limit",
+                value: "0".to_owned(),
+                reason: "leaves no session to publish with".to_owned(),
+            });
+        }
+        Ok(config)
+    }
+
+    /// Where the formats live.
+    ///
+    /// # Errors
+    /// A path is none.
+    pub fn roots(&self) -> Result<Roots, ConfigError> {
+        let Paths { own: _, curator, dubbo } = &self.paths;
+        Ok(Roots { curator: path("paths.curator", curator)?, dubbo: path("paths.dubbo", dubbo)? })
+    }
+
+    /// The directory of the fence.
+    ///
+    /// # Errors
+    /// The path or the cluster's name is none.
+    pub fn fence_directory(&self) -> Result<ZnodePath, ConfigError> {
+        let own = path("paths.own", &self.paths.own)?;
+        let bad = |reason: zk_wire::path::PathError| ConfigError::Value {
+            key: "cluster",
+            value: self.cluster.clone(),
+            reason: format!("cannot be part of a path: {reason}"),
+        };
+        own.child(&self.cluster).and_then(|cluster| cluster.child("fence")).map_err(bad)
+    }
+}
+
+fn path(key: &'static str, value: &str) -> Result<ZnodePath, ConfigError> {
+    ZnodePath::new(value).map_err(|reason| ConfigError::Value {
+        key,
+        value: value.to_owned(),
+        reason: format!("is no path: {reason}"),
+    })
+}
+
+fn default_cluster() -> String {
+    "kubernetes".to_owned()
+}
+
+fn default_session_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// `30s`, `1m 30s`, `500ms`.
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let span: jiff::SignedDuration = from_text(deserializer)?;
+    Duration::try_from(span).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../config/zoobridge.yaml");
+
+    #[test]
+    fn the_sample_parses_and_shows_the_defaults() {
+        let config = Config::parse(SAMPLE).unwrap();
+        let short = Config::parse("{zookeeper: {connect: zk}, rules: []}").unwrap();
+        assert_eq!(config.zookeeper.session_timeout, short.zookeeper.session_timeout);
+        assert_eq!(format!("{:?}", config.paths), format!("{:?}", short.paths));
+        assert_eq!(format!("{:?}", config.sessions), format!("{:?}", short.sessions));
+        assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_with_its_place() {
+        for (yaml, part) in [
+            ("{rules: []}", "zookeeper"),
+            ("{zookeeper: {connect: 'zk:x'}, rules: []}", "zk:x"),
+            ("{zookeeper: {connect: zk, sessionTimeout: soon}, rules: []}", "soon"),
+            ("{zookeeper: {connect: zk, sessionTimeout: 1s}, rules: []}", "sessionTimeout"),
+            ("{zookeeper: {connect: zk}, rules: [], paths: {dubbo: dubbo}}", "paths.dubbo"),
+            ("{zookeeper: {connect: zk}, rules: [], cluster: a/b}", "cluster"),
+            ("{zookeeper: {connect: zk}, rules: [], sessions: {limit: 0}}", "sessions.limit"),
+            ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),
+            ("{zookeeper: {connect: zk}, rules: [{formats: [curato]}]}", "curato"),
+            ("zookeeper: [", "line"),
+        ] {
+            let error = Config::parse(yaml).unwrap_err().to_string();
+            assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+}

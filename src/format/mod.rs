@@ -1,0 +1,50 @@
+//! The bytes that consumers read. Each format has its file and says what it writes, byte by byte.
+//!
+//! A format maps one endpoint of one publication to one leaf: a name and its data. Pure and stable: the same
+//! input gives the same bytes in every release, so that an upgrade writes nothing.
+
+pub mod curator;
+pub mod dubbo;
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+/// A leaf below a format's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The child's name, escaped as its consumers expect.
+    pub name: String,
+    /// Its data.
+    pub data: Bytes,
+}
+
+/// The formats, as rules name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Curator x-discovery.
+    Curator,
+    /// Dubbo, one directory per interface.
+    Dubbo,
+}
+
+impl Format {
+    /// The address that a leaf's name gives; `None` if this format would not have written it.
+    #[must_use]
+    pub fn address(self, name: &str) -> Option<IpAddr> {
+        match self {
+            Format::Curator => curator::address(name),
+            Format::Dubbo => dubbo::address(name),
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Format::Curator => "curator",
+            Format::Dubbo => "dubbo",
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! A Service, as far as publishing it needs it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Namespace and name of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A Service, without what no plan looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// Distinguishes it from an earlier Service of the same name.
+    pub uid: Arc<str>,
+    /// `metadata.resourceVersion`, for references in Events.
+    pub resource_version: Arc<str>,
+    /// `metadata.creationTimestamp`, in milliseconds since 1970. Stable, so that what is derived from it is.
+    pub created_ms: i64,
+    /// Its annotations below `zoobridge.io/`, without that prefix.
+    pub annotations: BTreeMap<String, String>,
+    /// Its ports.
+    pub ports: Vec<ServicePort>,
+    /// An ExternalName Service has no endpoints, whatever slices are left over.
+    pub is_external_name: bool,
+    /// Does it have IPv4 addresses? Then those are published, and IPv6 ones are not.
+    pub prefers_ipv4: bool,
+}
+
+/// One port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name; empty if it has none. Slices repeat it.
+    pub name: String,
+    /// Its number at the Service's own address.
+    pub port: u16,
+}
+
+/// The prefix of every annotation of ours.
+pub const ANNOTATION_PREFIX: &str = "zoobridge.io/";
+
+impl ServiceKey {
+    /// A key of these two names.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        ServiceKey { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

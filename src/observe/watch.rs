@@ -1,0 +1,42 @@
+//! The watches themselves: they go on for ever, back off on errors, and say what went wrong.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::objects::{ServiceObject, SliceObject};
+use super::store::Observation;
+
+/// A watch that hears nothing for so long asks again; a silent break costs no more than that.
+const WATCH_SECONDS: u32 = 60;
+
+/// Watches Services and EndpointSlices of all namespaces. Never ends.
+pub fn observations(client: &Client) -> impl Stream<Item = Observation> + Send + use<> {
+    let services = watch::<ServiceObject>(client.clone()).map(Observation::Service);
+    let slices = watch::<SliceObject>(client.clone()).map(Observation::Slice);
+    futures::stream::select(services, slices)
+}
+
+fn watch<K>(client: Client) -> impl Stream<Item = watcher::Event<K>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    watcher(Api::<K>::all(client), config).default_backoff().filter_map(|event| async {
+        match event {
+            Ok(event) => Some(event),
+            Err(watcher::Error::WatchError(status)) if status.code == 410 => {
+                tracing::debug!(kind = %K::kind(&()), "the watch is too old; listing again");
+                None
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(kind = %K::kind(&()), "cannot watch, trying again: {error:#}");
+                None
+            }
+        }
+    })
+}

@@ -1,0 +1,140 @@
+//! What should be in ZooKeeper, and the way there: pure functions over values.
+//!
+//! ```text
+//!   Service ──annotations, rules──▶ publications ─┐
+//!   EndpointSlices ──ready──▶ endpoints ──────────┴─desired─▶ leaves ─┐
+//!   what we own ──────────────────────────────────────────────────────┴─diff─▶ changes ──▶ batches
+//! ```
+//!
+//! What cannot be planned is a [`Refusal`] beside the plan, never a reason to stop.
+
+mod batch;
+mod desired;
+mod diff;
+mod publication;
+mod rules;
+
+pub use batch::{Op, Steps, steps};
+pub use desired::{Desired, Roots, Undetermined, desired};
+pub use diff::{Changes, Held, diff};
+pub use publication::{Publication, Target, publications};
+pub use rules::{PatternError, Rule, Rules};
+
+use crate::format::Format;
+use crate::format::dubbo::DubboError;
+use crate::model::{ReadyError, ServiceKey, ZnodePath};
+use zk_wire::path::PathError;
+
+/// Why something that was asked for is not published. Each becomes an Event on the Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// An annotation of ours that nobody knows.
+    #[error("there is no annotation zoobridge.io/{annotation}; there are: {known}")]
+    UnknownAnnotation {
+        /// As it was written.
+        annotation: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// An annotation whose value makes no sense.
+    #[error("annotation zoobridge.io/{annotation}: {reason}")]
+    BadAnnotation {
+        /// As it was written.
+        annotation: String,
+        /// What is wrong with it.
+        reason: BadValue,
+    },
+    /// No rule of the configuration allows it.
+    #[error("no rule grants {key} to publish {name:?} as {format}; ask for a rule in zoobridge.yaml")]
+    NotGranted {
+        /// The Service.
+        key: ServiceKey,
+        /// What it wants to publish.
+        format: Format,
+        /// Under which name.
+        name: String,
+    },
+    /// The endpoints cannot be told.
+    #[error("{format}: {reason}")]
+    Endpoints {
+        /// For which format.
+        format: Format,
+        /// Why not.
+        reason: ReadyError,
+    },
+    /// Dubbo consumers before 2.7 fail as a whole on one IPv6 provider.
+    #[error(
+        "dubbo: IPv6 providers break consumers before 2.7; allow them by annotation zoobridge.io/dubbo-ipv6"
+    )]
+    DubboIpv6,
+    /// Somebody else has the znode.
+    #[error("{path} belongs to {holder}; it is published when that is gone")]
+    Conflict {
+        /// The znode.
+        path: ZnodePath,
+        /// A Service, or a session that is not ours.
+        holder: String,
+    },
+    /// ZooKeeper did not take it.
+    #[error("ZooKeeper refused {path}: {reason}")]
+    Rejected {
+        /// The znode.
+        path: ZnodePath,
+        /// Its answer.
+        reason: String,
+    },
+    /// The byte budgets of all sessions are used up.
+    #[error("{path} does not fit: {reason}")]
+    OverBudget {
+        /// The znode.
+        path: ZnodePath,
+        /// Which limit, and what to raise.
+        reason: String,
+    },
+}
+
+/// What is wrong with an annotation's value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum BadValue {
+    /// Not the name of a znode.
+    #[error("{name:?} cannot be the name of a znode: {reason}")]
+    Name {
+        /// As it was written.
+        name: String,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// Not something Dubbo can carry.
+    #[error("{0}")]
+    Dubbo(#[from] DubboError),
+    /// Neither true nor false.
+    #[error("{0:?} is neither \"true\" nor \"false\"")]
+    Bool(String),
+    /// It says how, but nothing says what.
+    #[error("it has no effect without zoobridge.io/{0}")]
+    Alone(&'static str),
+}
+
+impl Refusal {
+    /// The reason of its Event, one word in CamelCase.
+    #[must_use]
+    pub fn event_reason(&self) -> &'static str {
+        match self {
+            Refusal::UnknownAnnotation { .. } => "UnknownAnnotation",
+            Refusal::BadAnnotation { .. } => "BadAnnotation",
+            Refusal::NotGranted { .. } => "NotGranted",
+            Refusal::Endpoints { .. } => "PortNotFound",
+            Refusal::DubboIpv6 => "Ipv6NotAllowed",
+            Refusal::Conflict { .. } => "Conflict",
+            Refusal::Rejected { .. } => "Rejected",
+            Refusal::OverBudget { .. } => "OverBudget",
+        }
+    }
+
+    fn bad_name(annotation: &str, name: &str, reason: PathError) -> Self {
+        Refusal::BadAnnotation {
+            annotation: annotation.to_owned(),
+            reason: BadValue::Name { name: name.to_owned(), reason: reason.to_string() },
+        }
+    }
+}
