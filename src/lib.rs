@@ -1,5 +1,6 @@
 //! A two-way service-discovery bridge between Kubernetes and ZooKeeper.
 
+pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod eye;
@@ -7,4 +8,5 @@ pub mod format;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod session;
 pub mod telemetry;

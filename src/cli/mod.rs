@@ -1,5 +1,6 @@
 //! The command line: what was typed, and which command that is. Each command has its file.
 
+mod run;
 mod server;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Bridges Kubernetes and ZooKeeper.
+    Run(run::Args),
     /// Serves ZooKeeper clients.
     Server(server::Args),
 }
@@ -46,6 +49,7 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command {
+                Command::Run(args) => run::run(args).await,
                 Command::Server(args) => server::run(args).await,
             }
         })

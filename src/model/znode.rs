@@ -36,6 +36,13 @@ impl ZnodePath {
         path::parent(&self.0).map(|parent| ZnodePath(parent.into()))
     }
 
+    /// Is it a descendant of `ancestor`?
+    #[must_use]
+    pub fn is_below(&self, ancestor: &ZnodePath) -> bool {
+        let ancestor = ancestor.0.trim_end_matches('/');
+        self.0.strip_prefix(ancestor).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    }
+
     /// Its last component.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::Refusal;
-use super::publication::{Publication, Target, publications};
+use super::publication::{Asked, Publication, Target, publications};
 use super::rules::Rules;
 use crate::format::{Format, Leaf};
 use crate::model::{Service, Slice, ZnodePath, ready, ready_addresses};
@@ -27,20 +27,23 @@ pub struct Desired {
     pub directories: BTreeSet<ZnodePath>,
     /// Leaves with their data.
     pub leaves: BTreeMap<ZnodePath, Bytes>,
-    /// Directories whose port cannot be told now. What is there stays there as long as its address is ready:
-    /// the slices may just be behind the Service.
-    pub undetermined: BTreeMap<ZnodePath, Undetermined>,
+    /// Formats of which something cannot be told now, with the addresses that are ready. What is there stays
+    /// there as long as its address is: the slices may just be behind the Service, and a mistyped
+    /// annotation must not take a Service's consumers away.
+    pub undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
     /// What was asked for and is not published.
     pub refusals: BTreeSet<Refusal>,
 }
 
-/// What is known of a directory whose port is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undetermined {
-    /// How its leaves are named.
-    pub format: Format,
-    /// The addresses that are ready, at whatever port.
-    pub ready: BTreeSet<IpAddr>,
+impl Roots {
+    /// Whose leaf is this?
+    #[must_use]
+    pub fn format_of(&self, path: &ZnodePath) -> Option<Format> {
+        [(Format::Curator, &self.curator), (Format::Dubbo, &self.dubbo)]
+            .into_iter()
+            .find(|(_, root)| path.is_below(root))
+            .map(|(format, _)| format)
+    }
 }
 
 /// What should be there for a Service with these slices. A Service that does not exist has no leaves; one
@@ -56,8 +59,11 @@ pub fn desired<'s>(
     let Some(service) = service else {
         return desired;
     };
-    let (wanted, refusals) = publications(service, rules);
+    let Asked { wanted, refusals, unclear } = publications(service, rules);
     desired.refusals.extend(refusals);
+    for format in unclear {
+        desired.undetermined.insert(format, ready_addresses(service, slices.clone()));
+    }
     for publication in &wanted {
         desired.add(service, slices.clone(), publication, roots);
     }
@@ -84,8 +90,7 @@ impl Desired {
         let endpoints = match ready(service, port, slices.clone()) {
             Ok(endpoints) => endpoints,
             Err(reason) => {
-                let ready = ready_addresses(service, slices);
-                self.undetermined.insert(directory, Undetermined { format, ready });
+                self.undetermined.insert(format, ready_addresses(service, slices));
                 self.refusals.insert(Refusal::Endpoints { format, reason });
                 return;
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::desired::{Desired, Undetermined};
+use super::desired::{Desired, Roots};
 use crate::model::{Fingerprint, Known, ZnodePath};
 
 /// What is known of a leaf that we own.
@@ -43,6 +43,7 @@ impl Changes {
 pub fn diff<L: Held>(
     desired: &Known<Desired>,
     held: &BTreeMap<ZnodePath, L>,
+    roots: &Roots,
     exists: impl Fn(&ZnodePath) -> bool,
 ) -> Changes {
     let Known::Known(desired) = desired else {
@@ -64,17 +65,16 @@ pub fn diff<L: Held>(
         }
     }
     for path in held.keys().filter(|path| !desired.leaves.contains_key(*path)) {
-        if !may_still_be_ready(desired, path) {
+        if !may_still_be_ready(desired, roots, path) {
             changes.deletes.insert(path.clone());
         }
     }
     changes
 }
 
-/// Is this a leaf of a directory whose port cannot be told now, with an address that is ready?
-fn may_still_be_ready(desired: &Desired, path: &ZnodePath) -> bool {
-    let undetermined = path.parent().and_then(|parent| desired.undetermined.get(&parent));
-    undetermined.is_some_and(|Undetermined { format, ready }| {
-        format.address(path.name()).is_some_and(|address| ready.contains(&address))
-    })
+/// Is this a leaf of a format that cannot be told now, with an address that is ready?
+fn may_still_be_ready(desired: &Desired, roots: &Roots, path: &ZnodePath) -> bool {
+    let Some(format) = roots.format_of(path) else { return false };
+    let Some(ready) = desired.undetermined.get(&format) else { return false };
+    format.address(path.name()).is_some_and(|address| ready.contains(&address))
 }

@@ -15,9 +15,9 @@ mod publication;
 mod rules;
 
 pub use batch::{Op, Steps, steps};
-pub use desired::{Desired, Roots, Undetermined, desired};
+pub use desired::{Desired, Roots, desired};
 pub use diff::{Changes, Held, diff};
-pub use publication::{Publication, Target, publications};
+pub use publication::{Asked, Publication, Target, publications};
 pub use rules::{PatternError, Rule, Rules};
 
 use crate::format::Format;

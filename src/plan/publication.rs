@@ -1,10 +1,12 @@
 //! From a Service's annotations to what it wants to publish.
 
+use std::collections::BTreeSet;
+
 use super::rules::Rules;
 use super::{BadValue, Refusal};
 use crate::format::Format;
 use crate::format::curator::Curator;
-use crate::format::dubbo::Dubbo;
+use crate::format::dubbo::{Dubbo, DubboError};
 use crate::model::{PortChoice, Service};
 
 /// One directory that a Service wants to fill.
@@ -62,17 +64,29 @@ impl Target {
     }
 }
 
+/// What a Service asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What makes sense and is granted.
+    pub wanted: Vec<Publication>,
+    /// What does not, or is not.
+    pub refusals: Vec<Refusal>,
+    /// Formats of which an annotation makes no sense, so that `wanted` may lack something.
+    pub unclear: BTreeSet<Format>,
+}
+
 /// What the annotations and rules ask for, and what of it makes no sense or is not granted. One bad
 /// annotation does not touch what the others say.
 #[must_use]
-pub fn publications(service: &Service, rules: &Rules) -> (Vec<Publication>, Vec<Refusal>) {
-    let (mut wanted, mut refusals) = (Vec::new(), Vec::new());
+pub fn publications(service: &Service, rules: &Rules) -> Asked {
+    let mut asked = Asked::default();
     for annotation in service.annotations.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
         let known = KNOWN.join(", ");
-        refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
+        asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }
-    curator(service, rules, &mut wanted, &mut refusals);
-    dubbo(service, &mut wanted, &mut refusals);
+    asked.curator(service, rules);
+    asked.dubbo(service);
+    let Asked { wanted, refusals, .. } = &mut asked;
     wanted.retain(|Publication { target, .. }| {
         let granted = rules.grant(&service.key, target.format(), target.name());
         if !granted {
@@ -81,61 +95,75 @@ pub fn publications(service: &Service, rules: &Rules) -> (Vec<Publication>, Vec<
         }
         granted
     });
-    (wanted, refusals)
+    asked
 }
 
-fn curator(service: &Service, rules: &Rules, wanted: &mut Vec<Publication>, refusals: &mut Vec<Refusal>) {
-    let own_name = || service.key.name.to_string();
-    let name = match service.annotations.get(CURATOR).map(String::as_str) {
-        None if rules.publish_unasked(&service.key) => own_name(),
-        None => return needs(service, &[CURATOR_PORT], CURATOR, refusals),
-        Some("") => own_name(),
-        Some(name) => name.to_owned(),
-    };
-    match zk_wire::path::validate_component(&name) {
-        Ok(()) => {
-            let port = port(service, CURATOR_PORT);
-            wanted.push(Publication { target: Target::Curator(Curator { name }), port });
-        }
-        Err(reason) => refusals.push(Refusal::bad_name(CURATOR, &name, reason)),
-    }
-}
-
-/// Several interfaces are separated by commas or white space.
-fn dubbo(service: &Service, wanted: &mut Vec<Publication>, refusals: &mut Vec<Refusal>) {
-    let Some(keys) = service.annotations.get(DUBBO) else {
-        let others = [DUBBO_PORT, DUBBO_APPLICATION, DUBBO_PARAMETERS, DUBBO_IPV6];
-        return needs(service, &others, DUBBO, refusals);
-    };
-    let bad = |annotation: &str, reason: BadValue| Refusal::BadAnnotation {
-        annotation: annotation.to_owned(),
-        reason,
-    };
-    let text = |name: &str| service.annotations.get(name).map(String::as_str);
-    let ipv6 = match text(DUBBO_IPV6) {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => {
-            refusals.push(bad(DUBBO_IPV6, BadValue::Bool(other.to_owned())));
-            false
-        }
-    };
-    let application = text(DUBBO_APPLICATION).unwrap_or(&service.key.name);
-    let parameters = text(DUBBO_PARAMETERS).unwrap_or_default();
-    let keys: Vec<_> =
-        keys.split(|c: char| c == ',' || c.is_whitespace()).filter(|key| !key.is_empty()).collect();
-    if keys.is_empty() {
-        let error = Dubbo::new("", application, parameters);
-        refusals.extend(error.err().map(|error| bad(DUBBO, error.into())));
-    }
-    for key in keys {
-        match Dubbo::new(key, application, parameters) {
-            Ok(provider) => {
-                let port = port(service, DUBBO_PORT);
-                wanted.push(Publication { target: Target::Dubbo { provider, ipv6 }, port });
+impl Asked {
+    fn curator(&mut self, service: &Service, rules: &Rules) {
+        let own_name = || service.key.name.to_string();
+        let name = match service.annotations.get(CURATOR).map(String::as_str) {
+            None if rules.publish_unasked(&service.key) => own_name(),
+            None => return self.needs(service, &[CURATOR_PORT], CURATOR),
+            Some("") => own_name(),
+            Some(name) => name.to_owned(),
+        };
+        match zk_wire::path::validate_component(&name) {
+            Ok(()) => {
+                let port = port(service, CURATOR_PORT);
+                self.wanted.push(Publication { target: Target::Curator(Curator { name }), port });
             }
-            Err(error) => refusals.push(bad(DUBBO, error.into())),
+            Err(reason) => {
+                let reason = BadValue::Name { name, reason: reason.to_string() };
+                self.bad(Format::Curator, CURATOR, reason);
+            }
         }
+    }
+
+    /// Several interfaces are separated by commas or white space.
+    fn dubbo(&mut self, service: &Service) {
+        let text = |name: &str| service.annotations.get(name).map(String::as_str);
+        let Some(keys) = text(DUBBO) else {
+            let others = [DUBBO_PORT, DUBBO_APPLICATION, DUBBO_PARAMETERS, DUBBO_IPV6];
+            return self.needs(service, &others, DUBBO);
+        };
+        let ipv6 = match text(DUBBO_IPV6) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                self.bad(Format::Dubbo, DUBBO_IPV6, BadValue::Bool(other.to_owned()));
+                false
+            }
+        };
+        let application = text(DUBBO_APPLICATION).unwrap_or(&service.key.name);
+        let parameters = text(DUBBO_PARAMETERS).unwrap_or_default();
+        let is_separator = |c: char| c == ',' || c.is_whitespace();
+        let mut keys: Vec<_> = keys.split(is_separator).filter(|key| !key.is_empty()).collect();
+        if keys.is_empty() {
+            keys.push("");
+        }
+        for key in keys {
+            match Dubbo::new(key, application, parameters) {
+                Ok(provider) => {
+                    let port = port(service, DUBBO_PORT);
+                    self.wanted.push(Publication { target: Target::Dubbo { provider, ipv6 }, port });
+                }
+                Err(error @ DubboError::Interface(_)) => self.bad(Format::Dubbo, DUBBO, error.into()),
+                Err(error) => self.bad(Format::Dubbo, DUBBO_PARAMETERS, error.into()),
+            }
+        }
+    }
+
+    /// Annotations that say how, while the one that says what is absent.
+    fn needs(&mut self, service: &Service, annotations: &[&str], what: &'static str) {
+        for &annotation in annotations.iter().filter(|&&name| service.annotations.contains_key(name)) {
+            let (annotation, reason) = (annotation.to_owned(), BadValue::Alone(what));
+            self.refusals.push(Refusal::BadAnnotation { annotation, reason });
+        }
+    }
+
+    fn bad(&mut self, format: Format, annotation: &str, reason: BadValue) {
+        self.unclear.insert(format);
+        self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
     }
 }
 
@@ -147,15 +175,5 @@ fn port(service: &Service, of_format: &str) -> PortChoice {
             Ok(number) => PortChoice::Numbered(number),
             Err(_) => PortChoice::Named(port.clone()),
         },
-    }
-}
-
-/// Annotations that say how, while the one that says what is absent.
-fn needs(service: &Service, annotations: &[&str], what: &'static str, refusals: &mut Vec<Refusal>) {
-    for &annotation in annotations.iter().filter(|&&name| service.annotations.contains_key(name)) {
-        refusals.push(Refusal::BadAnnotation {
-            annotation: annotation.to_owned(),
-            reason: BadValue::Alone(what),
-        });
     }
 }

@@ -1,0 +1,80 @@
+//! Events on Services, when what is refused changes. Best effort: nothing waits for them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::Semaphore;
+
+use crate::model::Service;
+use crate::plan::Refusal;
+
+/// Reports transitions.
+#[derive(Clone)]
+pub(super) struct Events {
+    recorder: Recorder,
+    /// Events under way; further ones are dropped, and the log has them.
+    room: Arc<Semaphore>,
+}
+
+const UNDER_WAY: usize = 16;
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// The API server's limit on a note, in bytes, less room for an ellipsis.
+const NOTE_BYTES: usize = 1_000;
+
+impl Events {
+    pub(super) fn new(client: Client) -> Self {
+        let reporter =
+            Reporter { controller: "zoobridge".to_owned(), instance: std::env::var("POD_NAME").ok() };
+        Events { recorder: Recorder::new(client, reporter), room: Arc::new(Semaphore::new(UNDER_WAY)) }
+    }
+
+    /// What is refused now and was not before, each as a warning; and once, that nothing is any more.
+    pub(super) fn changed(&self, service: &Service, before: &BTreeSet<Refusal>, now: &BTreeSet<Refusal>) {
+        for refusal in now.difference(before) {
+            tracing::warn!(service = %service.key, reason = refusal.event_reason(), "{refusal}");
+            self.publish(service, EventType::Warning, refusal.event_reason(), refusal.to_string());
+        }
+        if now.is_empty() && !before.is_empty() {
+            tracing::info!(service = %service.key, "all that was refused is published");
+            let note = "everything that was asked for is published".to_owned();
+            self.publish(service, EventType::Normal, "Published", note);
+        }
+    }
+
+    fn publish(&self, service: &Service, type_: EventType, reason: &str, mut note: String) {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return };
+        if note.len() > NOTE_BYTES {
+            let end = (0..=NOTE_BYTES).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
+            note.truncate(end);
+            note.push('…');
+        }
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Publish".to_owned(),
+            secondary: None,
+        };
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(service.key.namespace.to_string()),
+            name: Some(service.key.name.to_string()),
+            uid: Some(service.uid.to_string()),
+            resource_version: Some(service.resource_version.to_string()),
+            field_path: None,
+        };
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("cannot write an Event: {:#}", anyhow::Error::from(error)),
+                Err(_) => tracing::warn!("cannot write an Event: no answer within {TIMEOUT:?}"),
+            }
+        });
+    }
+}

@@ -1,0 +1,27 @@
+//! Persistent directories, created when they are needed and never deleted: consumers watch them.
+
+use zk_client::{RequestError, Session};
+use zk_wire::acl::Acl;
+use zk_wire::codes::{CreateMode, ErrorCode};
+
+use crate::model::ZnodePath;
+
+/// Creates a directory and those above it, with no data and open to all: a provider that registers itself
+/// must be able to. It may exist already.
+///
+/// # Errors
+/// The server refused, or the connection was lost.
+pub(super) async fn ensure(session: &Session, directory: &ZnodePath) -> Result<(), RequestError> {
+    let mut missing = vec![directory.clone()];
+    while let Some(path) = missing.last().cloned() {
+        let created = session.create(path.as_str(), "", Acl::open(), CreateMode::Persistent).await;
+        match (created, path.parent()) {
+            (Err(RequestError::Refused(ErrorCode::NoNode)), Some(parent)) => missing.push(parent),
+            (Ok(_) | Err(RequestError::Refused(ErrorCode::NodeExists)), _) => {
+                missing.pop();
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(())
+}

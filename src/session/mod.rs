@@ -1,0 +1,24 @@
+//! The sessions that hold our ephemerals.
+//!
+//! ```text
+//!   CredentialStore ──ids, passwords──▶ Pool ──one keeper task per session──▶ zk-client ──▶ ensemble
+//!   Leadership ──a Permit per attach──────┘  │
+//!   apply ──write(session, ops)──────────────┘  every write begins with check(fence)
+//! ```
+//!
+//! - An ephemeral stays with the session that created it; budgets bound what closing a session costs.
+//! - Letting go of the pool drops connections and closes nothing: whoever has the credentials resumes.
+//! - A writer that is not the leader any more is stopped by the fence, whatever it believes.
+
+mod budget;
+mod credentials;
+mod directories;
+mod fence;
+mod leadership;
+mod pool;
+
+pub use budget::{Budget, OverBudget};
+pub use credentials::{CredentialError, CredentialStore};
+pub use fence::Fence;
+pub use leadership::Leadership;
+pub use pool::{Inherited, Owned, PlaceError, Pool, PoolConfig, PoolError, PoolEvent, WriteError};
