@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod eye;
 pub mod format;
+pub mod local;
 pub mod model;
 pub mod observe;
 pub mod plan;

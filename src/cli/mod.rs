@@ -1,9 +1,12 @@
 //! The command line: what was typed, and which command that is. Each command has its file.
 
+mod demo;
 mod run;
 mod server;
 
 use std::process::ExitCode;
+
+pub(crate) use run::start as start_bridge;
 
 use clap::{Parser, Subcommand};
 
@@ -14,8 +17,9 @@ use crate::telemetry::{self, LogFormat};
 #[command(name = "zoobridge", version, about)]
 pub struct Cli {
     /// Which log lines to show, as `level` or `target=level,…`.
-    #[arg(long, env = "ZOOBRIDGE_LOG", default_value = "info,tokio_zookeeper=off", global = true)]
-    log: String,
+    /// Default: `info`, and `warn` for the demo.
+    #[arg(long, env = "ZOOBRIDGE_LOG", global = true)]
+    log: Option<String>,
     /// How log lines look.
     #[arg(long, env = "ZOOBRIDGE_LOG_FORMAT", value_enum, default_value = "human", global = true)]
     log_format: LogFormat,
@@ -25,6 +29,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows everything in one process, with neither cluster nor ZooKeeper.
+    Demo(demo::Args),
     /// Bridges Kubernetes and ZooKeeper.
     Run(run::Args),
     /// Serves ZooKeeper clients.
@@ -45,10 +51,15 @@ impl Cli {
     }
 
     fn try_run(self) -> anyhow::Result<()> {
-        telemetry::start(&self.log, self.log_format)?;
+        let default = match self.command {
+            Command::Demo(_) => "warn,tokio_zookeeper=off",
+            Command::Run(_) | Command::Server(_) => "info,tokio_zookeeper=off",
+        };
+        telemetry::start(self.log.as_deref().unwrap_or(default), self.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command {
+                Command::Demo(args) => demo::run(args).await,
                 Command::Run(args) => run::run(args).await,
                 Command::Server(args) => server::run(args).await,
             }

@@ -56,7 +56,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Attaches the sessions and makes a bridge; `None` if it was stopped before it could.
-pub(super) async fn start(
+pub(crate) async fn start(
     config: &Config,
     client: Client,
     store: CredentialStore,

@@ -7,6 +7,7 @@
 //! - **convergence**: [`Bounds::converge`] after the last change, reads equal the ready set.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 /// How late a consumer may be.
@@ -39,6 +40,17 @@ pub enum FaultKind {
         /// Read, and not ready.
         extra: BTreeSet<String>,
     },
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FaultKind::Missing(endpoint) => write!(f, "{endpoint} was ready and not there"),
+            FaultKind::NotConverged { missing, extra } => {
+                write!(f, "not equal in time; missing {missing:?}, extra {extra:?}")
+            }
+        }
+    }
 }
 
 /// What a watcher of one directory has established so far.

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   tokio-zookeeper, a client that shares no code with ours ──reader──▶ reads ─┐
-//!                                                                             ├─▶ judge ─▶ faults
-//!   EndpointSlices of the API server ─────────────────────────────▶ ready sets ┘
+//!                                                                 timeline ──▶ judge ─▶ faults
+//!   EndpointSlices of the API server ──witness──▶ ready sets ───────────────────┘
 //! ```
 //!
 //! It serves the demo, the process tests and the benchmark. The bridge itself never asks it.
 
 pub mod judge;
 pub mod reader;
+pub mod timeline;
+pub mod witness;
 
 pub use judge::{Bounds, Fault, FaultKind, Judge};
 pub use reader::{Directory, Reader};
+pub use witness::{Subject, Witness};

@@ -75,6 +75,31 @@ impl Reader {
         result
     }
 
+    /// Deletes the first leaf of the directory and reads it in the same breath: the read is queued right
+    /// behind the delete, so that nobody can repair in between. Returns the leaf and what was read. For
+    /// showing that a check notices.
+    ///
+    /// # Errors
+    /// The connection failed, or there is no leaf.
+    pub async fn delete_one_and_read(
+        &mut self,
+        directory: &Directory,
+    ) -> Result<(String, BTreeSet<String>), ReadError> {
+        let client = self.connected().await?;
+        let lost = |error: tokio_zookeeper::error::Error| ReadError::Connection(self.address, error.to_string());
+        let children = client.get_children(directory.path()).await.map_err(lost)?.unwrap_or_default();
+        let Some(child) = children.first() else {
+            let (path, reason) = (directory.path().to_owned(), "it has no leaf".to_owned());
+            return Err(ReadError::Leaf { path, reason });
+        };
+        let path = format!("{}/{child}", directory.path());
+        let (deleted, read) = tokio::join!(client.delete(&path, None), read_directory(&client, directory));
+        if let Err(error) = deleted.map_err(lost)? {
+            return Err(ReadError::Leaf { path, reason: error.to_string() });
+        }
+        Ok((path, read.map_err(lost)??))
+    }
+
     async fn connected(&mut self) -> Result<ZooKeeper, ReadError> {
         if let Some(client) = &self.client {
             return Ok(client.clone());

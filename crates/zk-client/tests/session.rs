@@ -72,7 +72,7 @@ async fn a_dropped_session_keeps_its_ephemerals_and_whoever_has_its_credentials_
     let (session, _) = place.resume(&credentials).await.unwrap();
     assert!(session.is_resumed());
     assert_eq!(session.credentials().id, credentials.id);
-    assert_eq!(session.ephemerals(&place.root).await.unwrap(), [path.clone()]);
+    assert_eq!(session.ephemerals(&place.root).await.unwrap(), std::slice::from_ref(&path));
     assert_eq!(witness.exists(&path).await.unwrap().unwrap(), before);
 
     session.close().await.unwrap();

@@ -1,0 +1,117 @@
+//! Everything in one process: our server, kube-dev, the bridge. For the demo, the benchmark and tests.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use kube::Client;
+use kube_dev::KubeDev;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use zab::{Server, ServerConfig};
+
+use crate::apply::{BridgeError, Status};
+use crate::cli::start_bridge;
+use crate::config::Config;
+use crate::observe::watch::observations;
+use crate::session::CredentialStore;
+
+/// A bridge that runs in this process.
+#[derive(Debug)]
+pub struct RunningBridge {
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), BridgeError>>,
+}
+
+/// A server, an API and a bridge.
+pub struct Local {
+    /// The server.
+    pub server: Server,
+    /// The API.
+    pub kube: KubeDev,
+    /// A client of the API.
+    pub client: Client,
+    /// The bridge.
+    pub bridge: RunningBridge,
+}
+
+impl RunningBridge {
+    /// Starts a bridge.
+    ///
+    /// # Errors
+    /// The configuration makes no sense, or ZooKeeper refuses.
+    pub async fn start(config: &Config, client: Client, store: CredentialStore) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let bridge = start_bridge(config, client.clone(), store, &stop).await?;
+        let bridge = bridge.ok_or_else(|| anyhow::anyhow!("stopped"))?;
+        let status = bridge.status();
+        let task = tokio::spawn(bridge.run(observations(&client), stop.clone()));
+        Ok(RunningBridge { status, stop, task })
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    /// Stops it as a SIGTERM does.
+    ///
+    /// # Errors
+    /// It had ended by itself.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        Ok(self.task.await??)
+    }
+
+    /// Ends it as a SIGKILL does.
+    pub async fn kill(self) {
+        self.task.abort();
+        // Aborted, as asked for.
+        let _ = self.task.await;
+    }
+}
+
+impl Local {
+    /// Starts a server on `dir`, an API, and a bridge between them. Of `config` everything counts but the
+    /// server's address.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub async fn start(dir: &Path, options: kube_dev::Options, mut config: Config) -> anyhow::Result<Local> {
+        let server = Server::start(ServerConfig::local(dir.to_owned())).await?;
+        let kube = KubeDev::start(options).await?;
+        let client = client_of(&kube)?;
+        config.zookeeper.connect = server.client_address().to_string().parse()?;
+        let store = CredentialStore::secret(client.clone(), "default", &config.sessions.secret);
+        let bridge = RunningBridge::start(&config, client.clone(), store).await?;
+        Ok(Local { server, kube, client, bridge })
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn zookeeper(&self) -> SocketAddr {
+        self.server.client_address()
+    }
+
+    /// Stops everything, the bridge first.
+    ///
+    /// # Errors
+    /// One of them had ended by itself.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.bridge.stop().await?;
+        self.kube.stop().await;
+        Ok(self.server.stop().await?)
+    }
+}
+
+/// A client of a kube-dev.
+///
+/// # Errors
+/// Never in practice: the address is a valid URL.
+pub fn client_of(kube: &KubeDev) -> anyhow::Result<Client> {
+    let mut config = kube::Config::new(format!("http://{}", kube.address()).parse()?);
+    config.default_namespace = "default".to_owned();
+    config.read_timeout = None;
+    Ok(Client::try_from(config)?)
+}
