@@ -86,7 +86,8 @@ impl Reader {
         directory: &Directory,
     ) -> Result<(String, BTreeSet<String>), ReadError> {
         let client = self.connected().await?;
-        let lost = |error: tokio_zookeeper::error::Error| ReadError::Connection(self.address, error.to_string());
+        let lost =
+            |error: tokio_zookeeper::error::Error| ReadError::Connection(self.address, error.to_string());
         let children = client.get_children(directory.path()).await.map_err(lost)?.unwrap_or_default();
         let Some(child) = children.first() else {
             let (path, reason) = (directory.path().to_owned(), "it has no leaf".to_owned());

@@ -50,8 +50,8 @@ impl Op {
 /// Orders changes: creates and sets before deletes, so that no reader sees a list that lacks a ready
 /// endpoint.
 ///
-/// The feature `delete-first` turns that around. It exists so that a test can show that its recorder sees
-/// the difference; nobody else wants it.
+/// The feature `delete-first` turns that around, and starts over with each change. It exists so that a test
+/// can show that its recorder sees the difference; nobody else wants it.
 #[must_use]
 pub fn steps(changes: Changes) -> Steps {
     let Changes { directories, creates, sets, deletes } = changes;

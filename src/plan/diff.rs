@@ -69,7 +69,20 @@ pub fn diff<L: Held>(
             changes.deletes.insert(path.clone());
         }
     }
+    if cfg!(feature = "delete-first") && !changes.is_empty() {
+        return start_over(changes, desired, held);
+    }
     changes
+}
+
+/// What a naive bridge does: whenever something changed, it clears the Service's leaves and writes them anew.
+fn start_over<L>(changes: Changes, desired: &Desired, held: &BTreeMap<ZnodePath, L>) -> Changes {
+    Changes {
+        creates: desired.leaves.clone(),
+        sets: BTreeMap::new(),
+        deletes: held.keys().cloned().collect(),
+        ..changes
+    }
 }
 
 /// Is this a leaf of a format that cannot be told now, with an address that is ready?

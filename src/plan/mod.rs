@@ -13,6 +13,8 @@ mod desired;
 mod diff;
 mod publication;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Op, Steps, steps};
 pub use desired::{Desired, Roots, desired};

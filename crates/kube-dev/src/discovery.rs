@@ -78,7 +78,8 @@ pub(crate) fn openapi(path: &str) -> Option<Value> {
         paths.insert(path, json!({"patch": operation, "put": operation}));
     }
     let info = json!({"title": "kube-dev", "version": VERSION});
-    (!paths.is_empty()).then(|| json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}))
+    (!paths.is_empty())
+        .then(|| json!({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}}))
 }
 
 /// The release whose behaviour is imitated.

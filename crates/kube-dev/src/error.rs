@@ -46,11 +46,19 @@ impl ApiError {
     }
 
     pub(crate) fn media_type(given: &str) -> Self {
-        Self::new(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format: {given:?}"))
+        Self::new(
+            415,
+            "UnsupportedMediaType",
+            format!("the body of the request was in an unknown format: {given:?}"),
+        )
     }
 
     pub(crate) fn method() -> Self {
-        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned())
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".to_owned(),
+        )
     }
 
     pub(crate) fn too_large() -> Self {

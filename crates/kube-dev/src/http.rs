@@ -77,7 +77,9 @@ async fn answer(api: Arc<Api>, request: Request) -> Result<Response, ApiError> {
         ["openapi", "v3"] => Some(discovery::openapi_index()),
         ["openapi", "v3", rest @ ..] => discovery::openapi(&rest.join("/")),
         ["api", version, rest @ ..] => return object(api, target("", version, rest)?, request).await,
-        ["apis", group, version, rest @ ..] => return object(api, target(group, version, rest)?, request).await,
+        ["apis", group, version, rest @ ..] => {
+            return object(api, target(group, version, rest)?, request).await;
+        }
         _ => None,
     };
     found.map(|value| json_response(200, &value)).ok_or_else(ApiError::no_such_path)
@@ -86,7 +88,9 @@ async fn answer(api: Arc<Api>, request: Request) -> Result<Response, ApiError> {
 /// `[namespaces/<namespace>/]<plural>[/<name>[/<subresource>]]`.
 fn target(group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError> {
     let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !matches!(rest, ["status" | "finalize"]) => {
+        ["namespaces", namespace, rest @ ..]
+            if !rest.is_empty() && !matches!(rest, ["status" | "finalize"]) =>
+        {
             (*namespace, rest)
         }
         rest => ("", rest),
@@ -111,7 +115,12 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError>
         return Err(ApiError::no_such_path());
     }
     let owned = |text: &str| text.to_owned();
-    Ok(Target { kind, namespace: owned(namespace), name: name.map(owned), subresource: subresource.map(owned) })
+    Ok(Target {
+        kind,
+        namespace: owned(namespace),
+        name: name.map(owned),
+        subresource: subresource.map(owned),
+    })
 }
 
 async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Response, ApiError> {
@@ -133,13 +142,16 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
             let object = api.read(|store| store.get(kind, namespace, name))?;
             Ok(match subresource.as_deref() {
                 Some("scale") => json_response(200, &scale(kind, &object)),
-                _ if as_table => json_response(200, &api.read(|s| table(kind, &[object], s.revision(), Timestamp::now()))),
+                _ if as_table => {
+                    json_response(200, &api.read(|s| table(kind, &[object], s.revision(), Timestamp::now())))
+                }
                 _ => json_response(200, &object),
             })
         }
         (&Method::POST, None) => {
             let object = decode(&parts.headers, &body)?;
-            let namespace = if kind.namespaced && namespace.is_empty() { namespace_of(&object) } else { namespace };
+            let namespace =
+                if kind.namespaced && namespace.is_empty() { namespace_of(&object) } else { namespace };
             let created = api.write(|store, stamp| store.create(kind, namespace, object.clone(), stamp))?;
             Ok(json_response(201, &created))
         }
@@ -168,7 +180,10 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
                 }
                 Ok(())
             })?;
-            Ok(json_response(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})))
+            Ok(json_response(
+                200,
+                &json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200}),
+            ))
         }
         _ => Err(ApiError::method()),
     }
@@ -203,8 +218,11 @@ fn update(
 fn scale(kind: &Kind, object: &Value) -> Value {
     let metadata = &object["metadata"];
     let labels = object["spec"]["selector"]["matchLabels"].as_object();
-    let selector: Vec<_> =
-        labels.into_iter().flatten().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    let selector: Vec<_> = labels
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {
@@ -220,7 +238,8 @@ fn scale(kind: &Kind, object: &Value) -> Value {
 
 fn list(api: &Api, target: &Target, query: &Query, as_table: bool) -> Result<Response, ApiError> {
     let selector = selector(query)?;
-    let after = query.r#continue.as_deref().filter(|token| !token.is_empty()).map(decode_token).transpose()?;
+    let after =
+        query.r#continue.as_deref().filter(|token| !token.is_empty()).map(decode_token).transpose()?;
     let limit = query.limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX);
     let (revision, page, token) = api.read(|store| {
         let revision = after.as_ref().map_or(store.revision(), |(revision, _)| *revision);
@@ -367,7 +386,8 @@ impl Watching {
             return None;
         }
         let wanted = |object: &&Arc<Value>| {
-            (self.namespace.is_empty() || namespace_of(object) == self.namespace) && self.selector.matches(object)
+            (self.namespace.is_empty() || namespace_of(object) == self.namespace)
+                && self.selector.matches(object)
         };
         let (before, after) = (change.before.as_ref().filter(wanted), change.after.as_ref().filter(wanted));
         let (what, object) = match (before, after) {
@@ -417,7 +437,10 @@ fn media_type(headers: &HeaderMap) -> String {
 }
 
 fn wants_table(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("as=Table"))
+    headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("as=Table"))
 }
 
 fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {

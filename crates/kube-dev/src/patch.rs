@@ -13,7 +13,8 @@ pub(crate) fn apply(media_type: &str, before: &Value, patch: &Value) -> Result<V
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_value(patch.clone())
                 .map_err(|error| ApiError::bad_request(format!("this is no JSON patch: {error}")))?;
-            json_patch::patch(&mut after, &patch).map_err(|error| ApiError::bad_request(error.to_string()))?;
+            json_patch::patch(&mut after, &patch)
+                .map_err(|error| ApiError::bad_request(error.to_string()))?;
         }
         other => return Err(ApiError::media_type(other)),
     }

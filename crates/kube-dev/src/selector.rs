@@ -22,7 +22,8 @@ enum Requirement {
 impl Selector {
     /// Parses the two query parameters.
     pub(crate) fn parse(labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
-        let labels = split(labels.unwrap_or_default()).into_iter().map(requirement).collect::<Result<_, _>>()?;
+        let labels =
+            split(labels.unwrap_or_default()).into_iter().map(requirement).collect::<Result<_, _>>()?;
         let fields = fields.unwrap_or_default().split(',').filter(|term| !term.is_empty());
         let fields = fields.map(field).collect::<Result<_, _>>()?;
         Ok(Selector { labels, fields })
@@ -47,8 +48,12 @@ impl Requirement {
     fn matches(&self, labels: &Value) -> bool {
         let label = |name: &String| labels[name.as_str()].as_str();
         match self {
-            Requirement::In(name, values) => label(name).is_some_and(|is| values.iter().any(|value| value == is)),
-            Requirement::NotIn(name, values) => !label(name).is_some_and(|is| values.iter().any(|value| value == is)),
+            Requirement::In(name, values) => {
+                label(name).is_some_and(|is| values.iter().any(|value| value == is))
+            }
+            Requirement::NotIn(name, values) => {
+                !label(name).is_some_and(|is| values.iter().any(|value| value == is))
+            }
             Requirement::Exists(name) => label(name).is_some(),
             Requirement::Absent(name) => label(name).is_none(),
         }

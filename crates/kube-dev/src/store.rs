@@ -62,7 +62,12 @@ impl Store {
         self.revision
     }
 
-    pub(crate) fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Result<Arc<Value>, ApiError> {
+    pub(crate) fn get(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, ApiError> {
         self.objects.get(&key(kind, namespace, name)).cloned().ok_or_else(|| ApiError::not_found(kind, name))
     }
 
@@ -107,7 +112,11 @@ impl Store {
         }
         let Some(name) = text(metadata, "name").filter(|name| is_name(name)) else {
             let given = text(metadata, "name").unwrap_or_default();
-            return Err(ApiError::invalid(kind, &given, "metadata.name: a lowercase RFC 1123 name is needed"));
+            return Err(ApiError::invalid(
+                kind,
+                &given,
+                "metadata.name: a lowercase RFC 1123 name is needed",
+            ));
         };
         if kind.namespaced {
             let given = text(metadata, "namespace");
@@ -161,16 +170,23 @@ impl Store {
             }
         }
         let metadata = metadata(&mut after)?;
-        if text(metadata, "resourceVersion").is_some_and(|given| !given.is_empty() && before["metadata"]["resourceVersion"] != given)
+        if text(metadata, "resourceVersion")
+            .is_some_and(|given| !given.is_empty() && before["metadata"]["resourceVersion"] != given)
         {
             return Err(ApiError::conflict(kind, name));
         }
         if text(metadata, "name").is_some_and(|given| given != name) {
             return Err(ApiError::bad_request("the name of the object does not match the name on the URL"));
         }
-        for fixed in
-            ["name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "resourceVersion"]
-        {
+        for fixed in [
+            "name",
+            "namespace",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "resourceVersion",
+        ] {
             match before["metadata"].get(fixed) {
                 Some(value) => metadata.insert(fixed.to_owned(), value.clone()),
                 None => metadata.remove(fixed),
@@ -184,7 +200,9 @@ impl Store {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
             after["metadata"]["generation"] = json!(generation + 1);
         }
-        let is_over = !after["metadata"]["deletionTimestamp"].is_null() && finalizers(&after) == 0 && kind.plural != "pods";
+        let is_over = !after["metadata"]["deletionTimestamp"].is_null()
+            && finalizers(&after) == 0
+            && kind.plural != "pods";
         if is_over {
             return Ok(self.remove(kind, namespace, name, Arc::new(after)));
         }
@@ -215,11 +233,25 @@ impl Store {
     fn put(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        if kind.group == "events.k8s.io" {
+            self.mirror_event(&object);
+        }
         let key = key(kind, namespace_of(&object), name_of(&object));
         let after = Arc::new(object);
         let before = self.objects.insert(key, Arc::clone(&after));
         self.remember(kind, before, Some(Arc::clone(&after)));
         after
+    }
+
+    /// The real API has one store for Events of both groups; `kubectl get events` reads the core group.
+    fn mirror_event(&mut self, event: &Value) {
+        let core = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": event["metadata"],
+            "involvedObject": event["regarding"], "reason": event["reason"], "message": event["note"],
+            "type": event["type"], "action": event["action"], "eventTime": event["eventTime"],
+            "reportingComponent": event["reportingController"], "reportingInstance": event["reportingInstance"],
+        });
+        self.put(Kind::named("events"), core);
     }
 
     fn remove(&mut self, kind: &'static Kind, namespace: &str, name: &str, last: Arc<Value>) -> Arc<Value> {
@@ -268,7 +300,12 @@ impl Store {
     }
 
     /// What the real API server fills in and the bridge or `kubectl` look at.
-    fn default_fields(&mut self, kind: &'static Kind, object: &mut Value, name: &str) -> Result<(), ApiError> {
+    fn default_fields(
+        &mut self,
+        kind: &'static Kind,
+        object: &mut Value,
+        name: &str,
+    ) -> Result<(), ApiError> {
         match kind.plural {
             "services" => self.default_service(kind, object, name),
             "deployments" | "statefulsets" | "replicasets" => {
@@ -342,7 +379,9 @@ fn finalizers(object: &Value) -> usize {
 }
 
 fn metadata(object: &mut Value) -> Result<&mut Map<String, Value>, ApiError> {
-    object["metadata"].as_object_mut().ok_or_else(|| ApiError::bad_request("metadata is missing or no object"))
+    object["metadata"]
+        .as_object_mut()
+        .ok_or_else(|| ApiError::bad_request("metadata is missing or no object"))
 }
 
 fn text(map: &Map<String, Value>, name: &str) -> Option<String> {
@@ -357,10 +396,7 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), ApiError> {
     if given != (kind.api_version(), kind.kind.to_owned()) {
         return Err(ApiError::bad_request(format!(
             "{}/{} in version {:?} cannot be handled as a {}",
-            given.0,
-            given.1,
-            kind.version,
-            kind.kind
+            given.0, given.1, kind.version, kind.kind
         )));
     }
     Ok(())

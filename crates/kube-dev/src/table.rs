@@ -55,7 +55,9 @@ fn columns(kind: &Kind) -> Vec<(&'static str, Cell)> {
         "services" => vec![
             ("Type", |service| service["spec"]["type"].clone()),
             ("Cluster-IP", |service| service["spec"]["clusterIP"].clone()),
-            ("Port(s)", |service| list(&service["spec"]["ports"], |port| format!("{}/TCP", port["port"])).into()),
+            ("Port(s)", |service| {
+                list(&service["spec"]["ports"], |port| format!("{}/TCP", port["port"])).into()
+            }),
         ],
         "deployments" | "replicasets" | "statefulsets" => vec![
             ("Ready", |deployment| {
@@ -78,7 +80,9 @@ fn columns(kind: &Kind) -> Vec<(&'static str, Cell)> {
         "events" => vec![
             ("Type", |event| event["type"].clone()),
             ("Reason", |event| event["reason"].clone()),
-            ("Message", |event| event.get("note").or_else(|| event.get("message")).cloned().unwrap_or_default()),
+            ("Message", |event| {
+                event.get("note").or_else(|| event.get("message")).cloned().unwrap_or_default()
+            }),
         ],
         "namespaces" => vec![("Status", |namespace| namespace["status"]["phase"].clone())],
         "leases" => vec![("Holder", |lease| lease["spec"]["holderIdentity"].clone())],
@@ -89,7 +93,8 @@ fn columns(kind: &Kind) -> Vec<(&'static str, Cell)> {
 /// Is the Ready condition true?
 pub(crate) fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+    conditions
+        .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
 fn list(values: &Value, show: impl Fn(&Value) -> String) -> String {

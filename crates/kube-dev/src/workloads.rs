@@ -28,7 +28,8 @@ const NODES: [&str; 2] = ["node-a", "node-b"];
 pub(crate) async fn run(api: Arc<Api>, pod_start: Duration, pod_stop: Duration) {
     let mut revisions = api.revisions();
     let stop = api.stopped();
-    let mut kubelet = Kubelet { pod_start, pod_stop, started: HashMap::new(), stopping: HashMap::new(), next_ip: 0 };
+    let mut kubelet =
+        Kubelet { pod_start, pod_stop, started: HashMap::new(), stopping: HashMap::new(), next_ip: 0 };
     loop {
         revisions.borrow_and_update();
         let wake = match api.write(|store, stamp| reconcile(store, &mut kubelet, stamp, Instant::now())) {
@@ -131,7 +132,12 @@ fn deploy(store: &mut Store, deployment: &Value, stamp: &Stamp) -> Result<(), Ap
     Ok(())
 }
 
-fn create_pod(store: &mut Store, deployment: &Value, number: u64, stamp: &Stamp) -> Result<Arc<Value>, ApiError> {
+fn create_pod(
+    store: &mut Store,
+    deployment: &Value,
+    number: u64,
+    stamp: &Stamp,
+) -> Result<Arc<Value>, ApiError> {
     let hash = template_hash(deployment);
     let template = &deployment["spec"]["template"];
     let mut metadata = json!({
@@ -177,7 +183,12 @@ fn set_status(store: &mut Store, kind: &'static Kind, object: &Value, status: Va
 
 impl Kubelet {
     /// Gives pods addresses, makes them ready in time, and ends those that are going away.
-    fn run_pods(&mut self, store: &mut Store, stamp: &Stamp, now: Instant) -> Result<Option<Instant>, ApiError> {
+    fn run_pods(
+        &mut self,
+        store: &mut Store,
+        stamp: &Stamp,
+        now: Instant,
+    ) -> Result<Option<Instant>, ApiError> {
         let kind = Kind::named("pods");
         let mut wake: Option<Instant> = None;
         let mut later = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
@@ -215,8 +226,13 @@ impl Kubelet {
             let [high, low] = self.next_ip.to_be_bytes();
             format!("10.244.{high}.{low}")
         });
-        let start = if before["startTime"].is_string() { before["startTime"].clone() } else { stamp.time.clone().into() };
-        let condition = |kind: &str, is: bool| json!({"type": kind, "status": if is { "True" } else { "False" }});
+        let start = if before["startTime"].is_string() {
+            before["startTime"].clone()
+        } else {
+            stamp.time.clone().into()
+        };
+        let condition =
+            |kind: &str, is: bool| json!({"type": kind, "status": if is { "True" } else { "False" }});
         json!({
             "phase": if ready || before["phase"] == "Running" { "Running" } else { "Pending" },
             "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "10.0.0.1", "startTime": start,
@@ -249,11 +265,13 @@ fn slices(store: &mut Store, service: &Value, stamp: &Stamp) -> Result<(), ApiEr
         wanted.push((Vec::new(), Vec::new()));
     }
     let kind = Kind::named("endpointslices");
-    let ours = |object: &&Arc<Value>| {
-        object["metadata"]["ownerReferences"][0]["uid"] == service["metadata"]["uid"]
-    };
-    let existing: Vec<_> =
-        store.list(kind, namespace_of(service), &Selector::default()).filter(ours).map(|o| name_of(o).to_owned()).collect();
+    let ours =
+        |object: &&Arc<Value>| object["metadata"]["ownerReferences"][0]["uid"] == service["metadata"]["uid"];
+    let existing: Vec<_> = store
+        .list(kind, namespace_of(service), &Selector::default())
+        .filter(ours)
+        .map(|o| name_of(o).to_owned())
+        .collect();
     for (index, (ports, endpoints)) in wanted.iter().enumerate() {
         let name = format!("{}-{index}", name_of(service));
         let slice = slice(service, &name, ports, endpoints);

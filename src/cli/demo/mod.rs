@@ -3,6 +3,7 @@
 mod table;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(super) struct Args {
     /// End by itself after this time, as `20s`, and say whether every read was right.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
-    /// Delete one znode behind the bridge's back, to show that the check fails then.
+    /// At the end delete one znode behind the bridge's back, to show that the check fails then.
     #[arg(long)]
     self_test: bool,
 }
@@ -29,8 +30,8 @@ pub(super) struct Args {
 /// What the witness must see.
 const BOUNDS: Bounds = Bounds { appear: Duration::from_secs(2), converge: Duration::from_secs(2) };
 const MIN_READS: u64 = 1_000;
-/// Before the end nothing changes any more, so that equality can be judged.
-const QUIET: Duration = Duration::from_secs(4);
+/// Before the end the workloads are left alone, so that equality can be judged.
+const QUIET: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -68,14 +69,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         .map(|subject| Witness::start(subject, local.client.clone(), local.zookeeper(), BOUNDS, &eye))
         .collect();
     let workload = CancellationToken::new();
-    let working = tokio::spawn(
-        workload.clone().run_until_cancelled_owned(Workload::new(local.client.clone()).run()),
-    );
+    let working =
+        tokio::spawn(workload.clone().run_until_cancelled_owned(Workload::new(local.client.clone()).run()));
     let started = Instant::now();
     let mut table = Table::new(out.is_terminal());
-    let sabotage = args.self_test.then(|| args.duration.unwrap_or(SHORTEST * 2) / 2);
-    let mut sabotaged = false;
     let mut asked = std::pin::pin!(super::asked_to_stop());
+    let mut quiet_since = Instant::now();
+    let mut before = ready_sets(&witnesses);
     let asked = loop {
         tokio::select! {
             stopped = &mut asked => { stopped?; break true }
@@ -83,19 +83,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         }
         let elapsed = started.elapsed();
         table.show(elapsed, &witnesses, local.bridge.status())?;
-        if args.duration.is_some_and(|duration| elapsed + QUIET >= duration) {
+        let now = ready_sets(&witnesses);
+        if now != before || !workload.is_cancelled() {
+            (before, quiet_since) = (now, Instant::now());
+        }
+        let Some(duration) = args.duration else { continue };
+        if elapsed + QUIET >= duration {
             workload.cancel();
         }
-        if !sabotaged && sabotage.is_some_and(|at| elapsed >= at) {
-            delete_one(&local, &witnesses).await?;
-            sabotaged = true;
-        }
-        if args.duration.is_some_and(|duration| elapsed >= duration) {
+        if elapsed >= duration && quiet_since.elapsed() > BOUNDS.converge {
             break false;
         }
     };
     workload.cancel();
     working.await?;
+    if args.self_test && !asked {
+        delete_one(&local, &witnesses).await?;
+    }
     eye.cancel();
     let verdict = verdict(witnesses, started.elapsed());
     local.stop().await?;
@@ -123,6 +127,10 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
+fn ready_sets(witnesses: &[Witness]) -> Vec<BTreeSet<String>> {
+    witnesses.iter().map(|witness| witness.now().0).collect()
+}
+
 /// Deletes a Dubbo provider and reads in the same breath. The bridge repairs it within milliseconds; the
 /// read is queued right behind the delete, so it cannot miss the gap.
 async fn delete_one(local: &Local, witnesses: &[Witness]) -> anyhow::Result<()> {
@@ -131,8 +139,8 @@ async fn delete_one(local: &Local, witnesses: &[Witness]) -> anyhow::Result<()> 
     let began = Instant::now();
     let mut reader = Reader::new(local.zookeeper());
     let (deleted, seen) = reader.delete_one_and_read(&witness.subject().directory).await?;
-    witness.add(began, seen);
     writeln!(std::io::stdout(), "self-test: deleted {deleted} behind the bridge's back")?;
+    witness.add(began, seen);
     Ok(())
 }
 
@@ -161,7 +169,9 @@ fn verdict(witnesses: Vec<Witness>, elapsed: Duration) -> anyhow::Result<()> {
     }
     writeln!(out, "{reads} reads in {:.0} s", elapsed.as_secs_f64())?;
     if faults > 0 {
-        bail!("{faults} reads were wrong: a consumer would have missed a ready endpoint, or seen one that is gone");
+        bail!(
+            "{faults} reads were wrong: a consumer would have missed a ready endpoint, or seen one that is gone"
+        );
     }
     if reads < MIN_READS {
         bail!("only {reads} reads; {MIN_READS} are needed for a verdict");

@@ -17,7 +17,12 @@ impl Table {
     }
 
     /// Shows what is ready, what a consumer sees, and what the witness thinks of it.
-    pub(super) fn show(&mut self, elapsed: Duration, witnesses: &[Witness], status: Status) -> io::Result<()> {
+    pub(super) fn show(
+        &mut self,
+        elapsed: Duration,
+        witnesses: &[Witness],
+        status: Status,
+    ) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.in_place && self.lines > 0 {
             // Up to the first line, and clear to the end.

@@ -19,7 +19,10 @@ const STEP: Duration = Duration::from_millis(1_500);
 
 impl Workload {
     pub(super) fn new(client: Client) -> Self {
-        Workload { deployments: Api::default_namespaced(client.clone()), pods: Api::default_namespaced(client) }
+        Workload {
+            deployments: Api::default_namespaced(client.clone()),
+            pods: Api::default_namespaced(client),
+        }
     }
 
     /// Never ends. What is refused, most often since the user deleted it, is left out.
@@ -51,7 +54,8 @@ impl Workload {
     }
 
     async fn patch(&self, name: &str, patch: serde_json::Value) {
-        if let Err(error) = self.deployments.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        if let Err(error) = self.deployments.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+        {
             tracing::debug!("the demo's workloads: {error}");
         }
     }

@@ -1,0 +1,179 @@
+//! What every plan keeps, over arbitrary Services, slices and histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    Conditions, Family, Fingerprint, Known, Protocol, Service, ServicePort, Slice, SliceEndpoint, SlicePort,
+};
+
+impl Held for Fingerprint {
+    fn fingerprint(&self) -> Fingerprint {
+        *self
+    }
+}
+
+type Leaves = BTreeMap<ZnodePath, Fingerprint>;
+
+fn roots() -> Roots {
+    Roots { curator: ZnodePath::new("/services").unwrap(), dubbo: ZnodePath::new("/dubbo").unwrap() }
+}
+
+fn everything() -> Rules {
+    serde_saphyr::from_str("[{formats: [curator, dubbo]}]").unwrap()
+}
+
+fn service(annotations: &[(&str, &str)]) -> Service {
+    let port = |name: &str, port| ServicePort { name: name.to_owned(), port };
+    Service {
+        key: ServiceKey::new("shop", "orders"),
+        uid: "u".into(),
+        resource_version: "1".into(),
+        created_ms: 1_700_000_000_000,
+        annotations: annotations
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ports: vec![port("http", 80), port("dubbo", 20880)],
+        is_external_name: false,
+        prefers_ipv4: true,
+    }
+}
+
+fn both() -> Service {
+    service(&[
+        ("curator", ""),
+        ("curator-port", "http"),
+        ("dubbo", "com.acme.A,com.acme.B:1.0"),
+        ("dubbo-port", "dubbo"),
+    ])
+}
+
+fn slice(endpoints: &[(u8, bool)]) -> Slice {
+    let port = |name: &str, port| SlicePort { name: name.into(), port: Some(port), protocol: Protocol::Tcp };
+    let endpoint = |&(last, ready): &(u8, bool)| SliceEndpoint {
+        ip: [10, 0, 0, last].into(),
+        conditions: Conditions::new(Some(ready), None, None),
+    };
+    Slice {
+        family: Family::Ipv4,
+        ports: [port("http", 8080), port("dubbo", 20880)].into(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+fn plan(service: &Service, slices: &[Slice], held: &Leaves) -> (Desired, Changes) {
+    let desired = desired(Some(service), slices.iter(), &everything(), &roots());
+    let known = Known::Known(desired.clone());
+    (desired, diff(&known, held, &roots(), |_| false))
+}
+
+fn carry_out(op: &Op, leaves: &mut Leaves) {
+    match op {
+        Op::Create(path, data) => assert_eq!(leaves.insert(path.clone(), Fingerprint::of(data)), None),
+        Op::Set(path, data) => assert!(leaves.insert(path.clone(), Fingerprint::of(data)).is_some()),
+        Op::Delete(path) => assert!(leaves.remove(path).is_some()),
+    }
+}
+
+fn slices() -> impl Strategy<Value = Vec<Slice>> {
+    let endpoints = prop::collection::vec((0u8..12, any::<bool>()), 0..8);
+    prop::collection::vec(endpoints.prop_map(|endpoints| slice(&endpoints)), 0..4)
+}
+
+proptest! {
+    /// Between any two states of the slices, after every single op: what is desired before and after is
+    /// there. In the end exactly the desired leaves are, and then nothing is left to do.
+    #[test]
+    fn a_ready_endpoint_is_never_absent(states in prop::collection::vec(slices(), 1..6)) {
+        let service = both();
+        let mut leaves = Leaves::new();
+        let mut before = BTreeSet::new();
+        for state in &states {
+            let (desired, changes) = plan(&service, state, &leaves);
+            let after: BTreeSet<_> = desired.leaves.keys().cloned().collect();
+            for op in steps(changes).steps.iter().flatten() {
+                carry_out(op, &mut leaves);
+                if !cfg!(feature = "delete-first") {
+                    for path in before.intersection(&after) {
+                        prop_assert!(leaves.contains_key(path), "{path} is missing after {op:?}");
+                    }
+                }
+            }
+            prop_assert_eq!(leaves.keys().cloned().collect::<BTreeSet<_>>(), after.clone());
+            let (_, mut rest) = plan(&service, state, &leaves);
+            rest.directories.clear();
+            prop_assert!(rest.is_empty());
+            before = after;
+        }
+    }
+
+    /// However endpoints are spread over slices, the plan is the same.
+    #[test]
+    fn only_the_union_of_the_slices_counts(endpoints in prop::collection::btree_map(0u8..40, any::<bool>(), 0..30), cut in 0usize..30) {
+        let all: Vec<_> = endpoints.into_iter().collect();
+        let (left, right) = all.split_at(cut.min(all.len()));
+        let (one, _) = plan(&both(), &[slice(&all)], &Leaves::new());
+        let (two, _) = plan(&both(), &[slice(right), slice(left), slice(left)], &Leaves::new());
+        prop_assert_eq!(one, two);
+    }
+
+    /// No annotation, however mad, panics or hides what another one asks for.
+    #[test]
+    fn a_mad_annotation_touches_nothing_else(name in "[a-z-]{0,20}", value in any::<String>()) {
+        prop_assume!(!name.starts_with("curator") && name != "port");
+        let mut service = service(&[("curator", "orders"), ("curator-port", "http")]);
+        service.annotations.insert(name, value);
+        let (desired, _) = plan(&service, &[slice(&[(1, true)])], &Leaves::new());
+        let curator = ZnodePath::new("/services/orders/10.0.0.1:8080").unwrap();
+        prop_assert!(desired.leaves.contains_key(&curator));
+    }
+}
+
+#[test]
+fn unknown_changes_nothing_and_a_service_that_is_gone_has_nothing() {
+    let (desired_leaves, _) = plan(&both(), &[slice(&[(1, true)])], &Leaves::new());
+    let held: Leaves =
+        desired_leaves.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
+    assert_eq!(held.len(), 3);
+    assert!(diff(&Known::Unknown, &held, &roots(), |_| false).is_empty());
+    let gone = Known::Known(desired(None, [].iter(), &everything(), &roots()));
+    assert_eq!(diff(&gone, &held, &roots(), |_| false).deletes.len(), 3);
+}
+
+#[test]
+fn a_mistake_keeps_what_is_ready_and_lets_go_of_what_is_not() {
+    let (first, _) = plan(&both(), &[slice(&[(1, true), (2, true)])], &Leaves::new());
+    let held: Leaves =
+        first.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
+    for (annotation, value) in
+        [("curator-port", "nosuch"), ("curator", "a/b"), ("dubbo-parameters", "x"), ("dubbo-port", "9")]
+    {
+        let mut service = both();
+        service.annotations.insert(annotation.to_owned(), value.to_owned());
+        let (desired, changes) = plan(&service, &[slice(&[(1, true)])], &held);
+        assert!(!desired.refusals.is_empty(), "{annotation}");
+        let gone = changes.deletes.iter().filter(|path| path.as_str().contains("10.0.0.2")).count();
+        assert_eq!((gone, changes.deletes.len()), (3, 3), "{annotation}: {:?}", changes.deletes);
+        assert!(changes.creates.is_empty());
+    }
+}
+
+#[test]
+fn what_no_rule_grants_is_refused_by_name() {
+    let rules: Rules = serde_saphyr::from_str("[{formats: [curator], names: ['orders']}]").unwrap();
+    let desired = desired(Some(&both()), [slice(&[(1, true)])].iter(), &rules, &roots());
+    assert_eq!(desired.leaves.len(), 1);
+    let reasons: Vec<_> = desired.refusals.iter().map(Refusal::event_reason).collect();
+    assert_eq!(reasons, ["NotGranted", "NotGranted"]);
+}
+
+#[test]
+fn directories_exist_before_the_first_endpoint() {
+    let (desired, changes) = plan(&both(), &[], &Leaves::new());
+    let paths: Vec<_> = desired.directories.iter().map(ZnodePath::as_str).collect();
+    assert_eq!(paths, ["/dubbo/com.acme.A/providers", "/dubbo/com.acme.B/providers", "/services/orders"]);
+    assert_eq!(changes.directories, desired.directories);
+}
