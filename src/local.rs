@@ -64,6 +64,14 @@ impl RunningBridge {
         Ok(self.task.await??)
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        Ok(self.task.await??)
+    }
+
     /// Ends it as a SIGKILL does.
     pub async fn kill(self) {
         self.task.abort();

@@ -164,6 +164,8 @@ impl Bridge {
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
         let mut observations = std::pin::pin!(observations);
+        // However this ends, the sessions are let go of.
+        let _let_go = self.pool.drop_guard();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
         let ended = loop {
             self.work();
@@ -172,7 +174,11 @@ impl Bridge {
                     Some(observation) => self.observed(observation),
                     None => break Err(BridgeError::WatchesEnded),
                 },
-                Some(event) = self.pool_events.recv() => self.pool_event(event),
+                Some(event) = self.pool_events.recv() => {
+                    if let Err(fenced) = self.pool_event(event) {
+                        break Err(fenced);
+                    }
+                }
                 Some(finished) = self.writes.join_next() => {
                     let finished = finished.map_err(|_| BridgeError::WritePanicked);
                     if let Err(error) = finished.and_then(|finished| self.finished(finished)) {
@@ -340,8 +346,9 @@ impl Bridge {
         Ok(())
     }
 
-    fn pool_event(&mut self, event: PoolEvent) {
+    fn pool_event(&mut self, event: PoolEvent) -> Result<(), BridgeError> {
         match event {
+            PoolEvent::Fenced => return Err(BridgeError::Fenced),
             PoolEvent::Watch(event) => self.watch_event(event),
             PoolEvent::Resumed(session, paths) => self.verify(session, &paths),
             PoolEvent::Expired(session) => self.verify(session, &BTreeSet::new()),
@@ -350,6 +357,7 @@ impl Bridge {
                 self.writes.spawn(async move { Finished::Listed(pool.ephemerals().await.ok()) });
             }
         }
+        Ok(())
     }
 
     /// A session has exactly these ephemerals: whatever else we believed to hold in it is gone.

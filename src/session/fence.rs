@@ -71,6 +71,12 @@ impl Fence {
         Err(last)
     }
 
+    /// The znode.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// The op that every write begins with.
     #[must_use]
     pub fn check(&self) -> WriteOp {

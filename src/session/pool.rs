@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use zk_client::{
     AttachError, Auth, ConnectString, Connector, Credentials, Event, Events, Lost, MultiFailure, Opening,
@@ -74,6 +74,8 @@ pub enum PoolEvent {
     Watch(WatcherEvent),
     /// Some changes in watched directories were not reported.
     Overflow,
+    /// Another process has taken over; the sessions are let go of.
+    Fenced,
 }
 
 /// Why a pool did not start.
@@ -155,6 +157,8 @@ struct Slot {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
+/// A connection that lasts so long was not taken by somebody else.
+const LASTING: Duration = Duration::from_secs(5);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +186,7 @@ impl Pool {
             opening: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
             events,
-            stop,
+            stop: stop.child_token(),
             keepers: TaskTracker::new(),
         }));
         let mut resumed = Vec::new();
@@ -309,6 +313,12 @@ impl Pool {
             all.insert(id, session.ephemerals("/").await.map_err(read_failed)?.into_iter().collect());
         }
         Ok(all)
+    }
+
+    /// Lets go of all sessions as soon as this guard is dropped, without waiting.
+    #[must_use]
+    pub fn drop_guard(&self) -> DropGuard {
+        self.0.stop.clone().drop_guard()
     }
 
     /// Lets go of all sessions. They live on at the ensemble for their timeout, and can be resumed.
@@ -444,14 +454,22 @@ impl Shared {
         lock(&self.slots).iter().map(|slot| lock(&slot.credentials).clone()).collect()
     }
 
-    /// Forwards events until the connection is lost, then attaches again; for ever.
+    /// Forwards events until the connection is lost, then attaches again; for ever. Connections that do not
+    /// last are a sign that somebody else holds the session too: then each attempt waits longer.
     async fn keeper(self: &Arc<Self>, slot: &Arc<Slot>, mut events: Events) -> Result<(), PoolError> {
+        let mut delay = RETRY_FIRST;
         loop {
+            let attached_at = tokio::time::Instant::now();
             self.forward(&mut events).await?;
+            delay = if attached_at.elapsed() > LASTING { RETRY_FIRST } else { (delay * 2).min(RETRY_MOST / 2) };
             let Some(lost) = slot.session.send_replace(None) else { return Err(PoolError::Stopped) };
             let credentials = lost.credentials();
             tracing::warn!(session = %credentials.id, "connection lost: {}", lost.lost().await);
             drop(lost);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.stop.cancelled() => return Err(PoolError::Stopped),
+            }
             events = self.attach_again(slot, credentials).await?;
         }
     }
@@ -483,6 +501,11 @@ impl Shared {
         let id = credentials.id;
         if let Some((session, events)) = self.attach(Opening::Resume(credentials, self.watches(slot))).await?
         {
+            if self.is_fenced(&session).await {
+                tracing::error!(session = %id, "another process has taken over; letting go");
+                let _ = self.events.send(PoolEvent::Fenced);
+                return Err(PoolError::Stopped);
+            }
             let listed = session.ephemerals("/").await;
             slot.session.send_replace(Some(Arc::new(session)));
             match listed {
@@ -514,6 +537,13 @@ impl Shared {
         Ok(events)
     }
 
+    /// Is our fence gone? Before it is set up, and while nobody can tell, it is not.
+    async fn is_fenced(&self, session: &Session) -> bool {
+        let fence = lock(&self.fence).clone();
+        let Some(fence) = fence else { return false };
+        matches!(session.exists(fence.path()).await, Ok(None))
+    }
+
     /// The first session has all watches.
     fn watches(&self, slot: &Arc<Slot>) -> WatchSet {
         let is_first = lock(&self.slots).first().is_some_and(|first| Arc::ptr_eq(first, slot));
@@ -524,6 +554,19 @@ impl Shared {
 
     /// Sets the fence up, then reads what the resumed sessions hold.
     async fn take_over(&self) -> Result<Inherited, PoolError> {
+        loop {
+            match self.try_take_over().await {
+                Ok(inherited) => return Ok(inherited),
+                Err(PoolError::Refused { source: RequestError::NotSent(_) | RequestError::Unknown(_), what }) => {
+                    tracing::warn!("the connection was lost, trying again to {what}");
+                    tokio::time::sleep(RETRY_FIRST).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_take_over(&self) -> Result<Inherited, PoolError> {
         let failed = |what| move |source| PoolError::Refused { what, source };
         let first = self.any_session().await.map_err(|_| PoolError::Stopped)?;
         let has_identity = !self.config.auth.is_empty();
@@ -542,6 +585,7 @@ impl Shared {
             let reads = futures::future::try_join_all(reads)
                 .await
                 .map_err(failed("read the session's ephemerals"))?;
+            *lock(&slot.budget) = Budget::default();
             for (path, read) in paths.iter().zip(reads) {
                 let (Some((data, stat)), Ok(path)) = (read, ZnodePath::new(path)) else { continue };
                 lock(&slot.budget).reserve(&path);
