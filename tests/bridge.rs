@@ -128,7 +128,8 @@ async fn service(client: &Client, name: &str, annotations: &[(&str, &str)]) {
 /// The slice of a Service has exactly these endpoints ready, at 10.0.0.x:8080.
 async fn slice(client: &Client, service: &str, ready: &[u8]) {
     let api: Api<EndpointSlice> = Api::default_namespaced(client.clone());
-    let endpoints: Vec<_> = ready.iter().map(|last| json!({"addresses": [format!("10.0.0.{last}")]})).collect();
+    let endpoints: Vec<_> =
+        ready.iter().map(|last| json!({"addresses": [format!("10.0.0.{last}")]})).collect();
     let object = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
@@ -208,7 +209,10 @@ async fn a_restart_resumes_the_session_and_changes_nothing() {
     world.until(DIRECTORY, &["10.0.0.2:8080", "10.0.0.3:8080"]).await;
     world.until("/services/carts", &[]).await;
     assert_eq!(world.stats(DIRECTORY).await["10.0.0.2:8080"], before["10.0.0.2:8080"]);
-    assert_eq!(world.stats(DIRECTORY).await["10.0.0.3:8080"].ephemeral_owner, before["10.0.0.2:8080"].ephemeral_owner);
+    assert_eq!(
+        world.stats(DIRECTORY).await["10.0.0.3:8080"].ephemeral_owner,
+        before["10.0.0.2:8080"].ephemeral_owner
+    );
 }
 
 #[tokio::test]
@@ -217,7 +221,8 @@ async fn a_second_bridge_takes_over_and_the_first_one_ends() {
     world.service("orders", &[("curator", "")]).await;
     world.slice("orders", &[1]).await;
     world.until(DIRECTORY, &["10.0.0.1:8080"]).await;
-    let second = RunningBridge::start(&world.config(), world.local.client.clone(), world.credentials()).await.unwrap();
+    let second =
+        RunningBridge::start(&world.config(), world.local.client.clone(), world.credentials()).await.unwrap();
     // Both attach to the one session again and again; only the second may write.
     world.slice("orders", &[1, 2]).await;
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
@@ -254,7 +259,8 @@ async fn an_expired_session_is_replaced_and_everything_published_again() {
     let before = world.stats(DIRECTORY).await["10.0.0.1:8080"].ephemeral_owner;
     // Whoever has the credentials can end the session: that is what an expiry looks like.
     let kept = world.credentials().load().await.unwrap().remove(0);
-    let stream = Connector::new(world.config().zookeeper.connect, Duration::from_secs(5)).connect().await.unwrap();
+    let stream =
+        Connector::new(world.config().zookeeper.connect, Duration::from_secs(5)).connect().await.unwrap();
     let opening = Opening::Resume(kept, zk_client::WatchSet::default());
     let (thief, _events) = attach(stream, Permit::grant(), opening, Options::default()).await.unwrap();
     thief.close().await.unwrap();
@@ -351,7 +357,8 @@ async fn what_a_stranger_registered_is_left_alone_until_it_is_gone() {
 async fn a_bridge_waits_for_a_zookeeper_that_is_not_there_yet() {
     let dir = tempfile::tempdir().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let kube = KubeDev::start(kube_dev::Options { workloads: false, ..kube_dev::Options::default() }).await.unwrap();
+    let kube =
+        KubeDev::start(kube_dev::Options { workloads: false, ..kube_dev::Options::default() }).await.unwrap();
     let client = client_of(&kube).unwrap();
     service(&client, "orders", &[("curator", "")]).await;
     slice(&client, "orders", &[1]).await;

@@ -71,7 +71,7 @@ impl Cli {
 ///
 /// # Errors
 /// Signals cannot be listened to.
-async fn asked_to_stop() -> anyhow::Result<()> {
+pub async fn asked_to_stop() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

@@ -461,7 +461,8 @@ impl Shared {
         loop {
             let attached_at = tokio::time::Instant::now();
             self.forward(&mut events).await?;
-            delay = if attached_at.elapsed() > LASTING { RETRY_FIRST } else { (delay * 2).min(RETRY_MOST / 2) };
+            delay =
+                if attached_at.elapsed() > LASTING { RETRY_FIRST } else { (delay * 2).min(RETRY_MOST / 2) };
             let Some(lost) = slot.session.send_replace(None) else { return Err(PoolError::Stopped) };
             let credentials = lost.credentials();
             tracing::warn!(session = %credentials.id, "connection lost: {}", lost.lost().await);
@@ -557,7 +558,10 @@ impl Shared {
         loop {
             match self.try_take_over().await {
                 Ok(inherited) => return Ok(inherited),
-                Err(PoolError::Refused { source: RequestError::NotSent(_) | RequestError::Unknown(_), what }) => {
+                Err(PoolError::Refused {
+                    source: RequestError::NotSent(_) | RequestError::Unknown(_),
+                    what,
+                }) => {
                     tracing::warn!("the connection was lost, trying again to {what}");
                     tokio::time::sleep(RETRY_FIRST).await;
                 }
