@@ -1,5 +1,6 @@
 //! The command line: what was typed, and which command that is. Each command has its file.
 
+mod bench;
 mod demo;
 mod run;
 mod server;
@@ -17,7 +18,7 @@ use crate::telemetry::{self, LogFormat};
 #[command(name = "zoobridge", version, about)]
 pub struct Cli {
     /// Which log lines to show, as `level` or `target=level,…`.
-    /// Default: `info`, and `warn` for the demo.
+    /// Default: `info`, and `warn` for the demo and benchmarks.
     #[arg(long, env = "ZOOBRIDGE_LOG", global = true)]
     log: Option<String>,
     /// How log lines look.
@@ -29,6 +30,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures.
+    Bench(bench::Args),
     /// Shows everything in one process, with neither cluster nor ZooKeeper.
     Demo(demo::Args),
     /// Bridges Kubernetes and ZooKeeper.
@@ -52,13 +55,14 @@ impl Cli {
 
     fn try_run(self) -> anyhow::Result<()> {
         let default = match self.command {
-            Command::Demo(_) => "warn,tokio_zookeeper=off",
+            Command::Bench(_) | Command::Demo(_) => "warn,tokio_zookeeper=off",
             Command::Run(_) | Command::Server(_) => "info,tokio_zookeeper=off",
         };
         telemetry::start(self.log.as_deref().unwrap_or(default), self.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command {
+                Command::Bench(args) => bench::run(args).await,
                 Command::Demo(args) => demo::run(args).await,
                 Command::Run(args) => run::run(args).await,
                 Command::Server(args) => server::run(args).await,

@@ -50,10 +50,10 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Runs the demo until it is asked to stop, or its time is over.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let dir = TempDir::new()?;
+    let dir = tempfile::tempdir().context("a temporary directory for the server")?;
     let options = kube_dev::Options { pod_start: Duration::from_millis(500), ..kube_dev::Options::default() };
-    let local = Local::start(&dir.0, options, Config::parse(CONFIG)?).await?;
-    let kubeconfig = dir.0.join("kubeconfig");
+    let local = Local::start(dir.path(), options, Config::parse(CONFIG)?).await?;
+    let kubeconfig = dir.path().join("kubeconfig");
     std::fs::write(&kubeconfig, local.kube.kubeconfig())?;
     for manifest in MANIFESTS {
         local.kube.apply_manifests(manifest).context("config/demo")?;
@@ -178,21 +178,4 @@ fn verdict(witnesses: Vec<Witness>, elapsed: Duration) -> anyhow::Result<()> {
     }
     writeln!(out, "every read had every endpoint that was ready, and equality within 2 s of each change")?;
     Ok(())
-}
-
-/// A directory that goes with the process.
-struct TempDir(std::path::PathBuf);
-
-impl TempDir {
-    fn new() -> std::io::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("zoobridge-demo-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&dir).map(|()| TempDir(dir))
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        // It is in the system's directory for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,0 +1,324 @@
+"""Pods in, znodes out, on a real control plane (KUBECONFIG): what kazoo and Apache's zkCli see after each step.
+
+forward.py --zoobridge BINARY --witness BINARY [--expect-faults]
+
+A Deployment is scaled 3 -> 10 -> 2, rolled, loses a probe and a pod; the bridge is killed with -9 and started
+again. After each step kazoo and zkCli must see exactly the ready set, and all the time the witness, which
+re-reads without a pause, must not miss an endpoint that stayed ready. A second Deployment runs real servers
+in network namespaces (root and iproute2): its probes are real, and so is the connection to what the znodes say.
+
+--expect-faults is for a build that deletes first: then the witness must find faults.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import uuid
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+KUBECTL = [ROOT / "tests/controlplane/run", "kubectl"]
+ZKCLI = [ROOT / "tests/interop/apache/run", "cli"]
+CURATOR = "/services/orders"
+DUBBO = "/dubbo/com.acme.OrderService/providers"
+SETTLE_SECONDS = 30
+
+
+def kubectl(*arguments, namespace, stdin=None):
+    command = [*KUBECTL, "-n", namespace, *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
+
+
+def ready_set(namespace, service, port):
+    """The union of all slices, as Kubernetes documents it."""
+    label = f"kubernetes.io/service-name={service}"
+    slices = json.loads(kubectl("get", "endpointslices", "-l", label, "-o", "json", namespace=namespace))
+    ready = set()
+    for item in slices["items"]:
+        numbers = [p["port"] for p in item.get("ports") or [] if (p.get("name") or "") == port]
+        for endpoint in item.get("endpoints") or []:
+            if numbers and endpoint["conditions"].get("ready", True):
+                ready.add(f"{endpoint['addresses'][0]}:{numbers[0]}")
+    return ready
+
+
+def dubbo_addresses(names):
+    return {urllib.parse.urlsplit(urllib.parse.unquote_plus(name)).netloc for name in names}
+
+
+def by_kazoo(client, directory):
+    names = client.get_children(directory) if client.exists(directory) else []
+    if directory.startswith("/dubbo"):
+        return dubbo_addresses(names)
+    addresses = set()
+    for name in names:
+        try:
+            instance = json.loads(client.get(f"{directory}/{name}")[0])
+            addresses.add(f"{instance['address']}:{instance['port']}")
+        except NoNodeError:
+            pass  # Gone since it was listed, as every consumer must expect.
+    return addresses
+
+
+def by_zkcli(server, directory):
+    done = subprocess.run([*ZKCLI, server, "ls", directory], capture_output=True, text=True, check=True)
+    line = done.stdout.strip()
+    assert line.startswith("[") and line.endswith("]"), done.stdout
+    names = [name for name in line[1:-1].split(", ") if name]
+    # A Curator instance's name is its address too; kazoo reads what the data says.
+    return dubbo_addresses(names) if directory.startswith("/dubbo") else set(names)
+
+
+def eventually(what, condition):
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {SETTLE_SECONDS} s: {what}")
+        time.sleep(0.1)
+    return result
+
+
+class Processes:
+    """The server, the bridge and the witnesses, each with its log."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.running = {}
+
+    def start(self, name, *command):
+        log = open(self.directory / f"{name}.log", "a")
+        self.running[name] = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+
+    def end(self, name, how):
+        process = self.running.pop(name)
+        process.send_signal(how)
+        return process.wait(timeout=30)
+
+    def log(self, name):
+        return (self.directory / f"{name}.log").read_text()
+
+    def end_all(self):
+        for process in self.running.values():
+            process.kill()
+
+
+class Scenario:
+    def __init__(self, arguments, directory):
+        self.arguments = arguments
+        self.namespace = f"forward-{uuid.uuid4().hex[:8]}"
+        self.processes = Processes(directory)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.server = f"127.0.0.1:{free.getsockname()[1]}"
+        self.config = directory / "zoobridge.yaml"
+        self.config.write_text(
+            f"cluster: forward\n"
+            f"zookeeper: {{connect: '{self.server}', sessionTimeout: 10s}}\n"
+            f"sessions: {{namespace: {self.namespace}}}\n"
+            f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo]}}\n"
+        )
+        self.data = directory / "data"
+        self.www = directory / "www"
+        self.www.mkdir()
+
+    def kubectl(self, *arguments, stdin=None):
+        return kubectl(*arguments, namespace=self.namespace, stdin=stdin)
+
+    def start_bridge(self):
+        self.processes.start("bridge", self.arguments.zoobridge, "run", "--config", self.config)
+
+    def start(self):
+        host, port = self.server.split(":")
+        settings = (f"dataDir={self.data}", f"clientPort={port}", f"clientPortAddress={host}", "tickTime=1000")
+        self.processes.start(
+            "server", self.arguments.zoobridge, "server", *(w for s in settings for w in ("--set", s))
+        )
+        self.kazoo = KazooClient(self.server, timeout=10)
+        self.kazoo.start(timeout=30)
+        self.kubectl("create", "namespace", self.namespace)
+        self.kubectl("apply", "-f", str(ROOT / "config/demo/orders.yaml"))
+        self.start_bridge()
+        for name, port, directory in (("curator", "http", CURATOR), ("dubbo", "dubbo", DUBBO)):
+            self.processes.start(
+                f"witness-{name}", self.arguments.witness,
+                self.server, self.namespace, "orders", port, f"{name}:{directory}",
+            )
+
+    def settled(self, step, count, service="orders", directories=((CURATOR, "http"), (DUBBO, "dubbo"))):
+        """Waits until so many are ready and both consumers see exactly them."""
+        for directory, port in directories:
+
+            def ready_now():
+                now = ready_set(self.namespace, service, port)
+                return [now] if len(now) == count else None
+
+            ready = eventually(f"{step}: {count} ready endpoints of {service}", ready_now)[0]
+            eventually(f"{step}: kazoo sees {sorted(ready)}", lambda: by_kazoo(self.kazoo, directory) == ready)
+            seen = by_zkcli(self.server, directory)
+            assert seen == ready, f"{step}: zkCli sees {sorted(seen)}, ready are {sorted(ready)}"
+        print(f"  {step}: {count} ready, seen by kazoo and zkCli", flush=True)
+        return ready
+
+    def scale(self, count):
+        self.kubectl("scale", "deployment/orders", f"--replicas={count}")
+        self.settled(f"scaled to {count}", count)
+
+    def first_pod(self, app):
+        names = self.kubectl("get", "pods", "-l", f"app={app}", "-o", "name").split()
+        return names[0]
+
+    def steps(self):
+        self.settled("created", 3)
+        self.scale(10)
+        self.scale(2)
+        if self.arguments.expect_faults:
+            return
+        self.scale(5)
+        annotations = {"spec": {"template": {"metadata": {"annotations": {"round": "2"}}}}}
+        self.kubectl("patch", "deployment/orders", "-p", json.dumps(annotations))
+        self.kubectl("rollout", "status", "deployment/orders", "--timeout=60s")
+        self.settled("rolled", 5)
+        pod = self.first_pod("orders")
+        self.kubectl("annotate", pod, "controlplane.test/ready=false")
+        self.settled("a probe fails", 4)
+        self.kubectl("annotate", pod, "controlplane.test/ready-")
+        self.settled("the probe succeeds again", 5)
+        self.kubectl("delete", self.first_pod("orders"), "--force", "--grace-period=0", "--wait=false")
+        self.settled("a pod was deleted by force", 5)
+        before = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
+        assert self.processes.end("bridge", signal.SIGKILL) == -signal.SIGKILL
+        self.start_bridge()
+        eventually("the new bridge resumes the session", lambda: "resumed=1" in self.processes.log("bridge"))
+        after = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
+        assert before == after, "a restart of the bridge changed znodes"
+        self.scale(6)
+        self.mistakes()
+        self.real_servers()
+
+    def mistakes(self):
+        """What makes no sense gets an Event, and everything else goes on."""
+        self.kubectl("annotate", "service/orders", "zoobridge.io/curator-prot=http")
+        self.event("UnknownAnnotation", "zoobridge.io/curator-prot")
+        self.kubectl("annotate", "service/orders", "zoobridge.io/curator-prot-")
+        self.kubectl("annotate", "--overwrite", "service/orders", "zoobridge.io/curator-port=nosuch")
+        self.event("PortNotFound", "nosuch")
+        self.settled("a mistyped port takes nothing away", 6)
+        self.kubectl("annotate", "--overwrite", "service/orders", "zoobridge.io/curator-port=http")
+        self.event("Published", "everything")
+        self.scale(4)
+
+    def event(self, reason, part):
+        def found():
+            events = json.loads(self.kubectl("get", "events", "-o", "json"))["items"]
+            return [e for e in events if e["reason"] == reason and part in e["message"]]
+
+        event = eventually(f"an Event {reason} about {part}", found)[0]
+        assert event["involvedObject"]["name"] == "orders", event
+        print(f"  Event {reason}: {event['message'][:100]}", flush=True)
+
+    def real_servers(self):
+        """Servers under their pods' addresses; their probes ask for a file that the test removes."""
+        (self.www / "ready").write_text("yes")
+        self.kubectl("apply", "-f", "-", stdin=WEB.replace("WWW", str(self.www)))
+        directories = (("/services/web", ""),)
+        ready = self.settled("real servers", 2, "web", directories)
+        for address in ready:
+            body = urllib.request.urlopen(f"http://{address}/ready", timeout=5).read()
+            assert body == b"yes", body
+        (self.www / "ready").unlink()
+        self.settled("real probes fail", 0, "web", directories)
+        (self.www / "ready").write_text("yes")
+        self.settled("real probes succeed again", 2, "web", directories)
+        self.kubectl("delete", "deployment/web", "service/web")
+        eventually("the directory of web is empty", lambda: not self.kazoo.get_children("/services/web"))
+        print("  a deleted Service's directory is empty", flush=True)
+
+    def verdict(self):
+        failed = []
+        for name in ("witness-curator", "witness-dubbo"):
+            code = self.processes.end(name, signal.SIGTERM)
+            print("  " + self.processes.log(name).strip().replace("\n", "\n  "), flush=True)
+            if code != 0:
+                failed.append(name)
+        if self.arguments.expect_faults:
+            assert failed, "the witness does not notice a build that deletes first"
+            assert any("was ready and not there" in self.processes.log(name) for name in failed)
+        else:
+            assert not failed, f"a consumer missed a ready endpoint: {failed}"
+        assert self.processes.end("bridge", signal.SIGTERM) == 0, self.processes.log("bridge")
+
+    def stop(self):
+        self.processes.end_all()
+        kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found", namespace="default")
+
+
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata:
+      labels: {app: web}
+      annotations: {controlplane.test/netns: "true"}
+    spec:
+      containers:
+        - name: web
+          image: registry.example/web:1
+          command: ["python3", "-m", "http.server", "--directory", "WWW", "8000"]
+          ports: [{containerPort: 8000}]
+          readinessProbe: {httpGet: {path: /ready, port: 8000}, periodSeconds: 1, failureThreshold: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, annotations: {zoobridge.io/curator: web}}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8000}]
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--zoobridge", required=True)
+    parser.add_argument("--witness", required=True)
+    parser.add_argument("--expect-faults", action="store_true")
+    arguments = parser.parse_args()
+    if "KUBECONFIG" not in os.environ:
+        sys.exit("forward.py: KUBECONFIG names no cluster; tests/controlplane/run up starts one")
+    with tempfile.TemporaryDirectory() as directory:
+        scenario = Scenario(arguments, pathlib.Path(directory))
+        try:
+            scenario.start()
+            scenario.steps()
+            scenario.verdict()
+        except BaseException:
+            for name in ("bridge", "server", "witness-curator", "witness-dubbo"):
+                log = pathlib.Path(directory) / f"{name}.log"
+                if log.exists():
+                    print(f"--- the end of {name}'s log\n" + "\n".join(log.read_text().splitlines()[-40:]))
+            raise
+        finally:
+            scenario.stop()
+    what = "the witness notices a build that deletes first" if arguments.expect_faults else "all well"
+    print(f"forward: {what}")
+
+
+if __name__ == "__main__":
+    main()
