@@ -53,9 +53,10 @@ impl Identities {
     /// The ACL as it is stored: duplicates removed, `auth` replaced by who is asking.
     ///
     /// # Errors
-    /// `InvalidAcl`: empty, an unknown scheme, an id that is not of its scheme's form, or `auth` without an identity.
+    /// `InvalidAcl`: empty, an unknown scheme, an id that is not of its scheme's form, `auth` without an
+    /// identity, or more than 16 KiB.
     pub fn fix_up(&self, acl: &[Acl]) -> Result<Vec<Acl>, ErrorCode> {
-        let mut fixed = Vec::new();
+        let (mut fixed, mut bytes) = (Vec::new(), 0);
         for entry in acl {
             let expanded = match entry.id.scheme.as_str() {
                 "auth" => self.proven(entry.perms)?,
@@ -64,7 +65,11 @@ impl Identities {
             };
             for entry in expanded {
                 if !fixed.contains(&entry) {
+                    bytes += encoded_length(std::slice::from_ref(&entry));
                     fixed.push(entry);
+                }
+                if bytes > MAX_ACL_BYTES {
+                    return Err(ErrorCode::InvalidAcl);
                 }
             }
         }
@@ -103,6 +108,13 @@ impl Identities {
     }
 }
 
+/// Bytes of the entries on the wire and in the log.
+#[must_use]
+pub fn encoded_length(acl: &[Acl]) -> usize {
+    // Permissions and two lengths of four bytes each.
+    acl.iter().map(|entry| 12 + entry.id.scheme.len() + entry.id.id.len()).sum()
+}
+
 /// The ACL as `getACL` shows it to somebody without ADMIN: hashes of passwords are masked.
 #[must_use]
 pub fn masked(acl: &[Acl]) -> Vec<Acl> {
@@ -128,6 +140,10 @@ fn digest_id(auth: &[u8]) -> Result<String, ErrorCode> {
     let hash = base64::engine::general_purpose::STANDARD.encode(Sha1::digest(auth));
     Ok(format!("{user}:{hash}"))
 }
+
+/// Room for hundreds of identities. Without a limit a small request could ask for any amount of work and
+/// memory: each of its `auth` entries becomes all that the connection has proven.
+const MAX_ACL_BYTES: usize = 16 << 10;
 
 fn is_valid(id: &Id) -> bool {
     match id.scheme.as_str() {
@@ -229,6 +245,7 @@ mod tests {
             vec![acl(1, "digest", "nocolon")],
             vec![acl(1, "ip", "10.0.0.0/33")],
             vec![acl(1, "nosuch", "x")],
+            (0..1_000).map(|perms| acl(perms, "ip", "10.0.0.0/8")).collect(),
         ];
         for acl in invalid {
             assert_eq!(who(None).fix_up(&acl), Err(ErrorCode::InvalidAcl), "{acl:?}");

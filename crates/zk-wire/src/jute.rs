@@ -9,6 +9,13 @@ use bytes::Bytes;
 /// ZooKeeper's default `jute.maxbuffer`: the longest frame, string or buffer, in bytes.
 pub const DEFAULT_MAX_BUFFER: usize = 0xfffff;
 
+/// The longest string, buffer or log entry under a `jute.maxbuffer`, in bytes: twice as much, but at least
+/// 1024 more (`zookeeper.jute.maxbuffer.extrasize`, `BinaryInputArchive.checkLength`).
+#[must_use]
+pub fn extended_limit(max_buffer: usize) -> usize {
+    max_buffer.saturating_add(max_buffer.max(1024)).min(i32::MAX as usize)
+}
+
 /// Why bytes are not the record they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot decode {record}.{field} at byte {offset}: {kind}")]
@@ -88,13 +95,19 @@ impl<'a> Reader<'a> {
     /// (`zookeeper.jute.maxbuffer.extrasize`).
     #[must_use]
     pub fn new(input: &'a [u8]) -> Self {
-        Self::with_limit(input, 2 * DEFAULT_MAX_BUFFER)
+        Self::with_limit(input, extended_limit(DEFAULT_MAX_BUFFER))
     }
 
     /// A reader that rejects strings and buffers above `limit` bytes.
     #[must_use]
     pub fn with_limit(input: &'a [u8], limit: usize) -> Self {
         Reader { input, offset: 0, limit }
+    }
+
+    /// The longest string or buffer that it takes, in bytes.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes consumed so far.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::codes::{ErrorCode, OpCode};
+use crate::codes::{CreateMode, ErrorCode, OpCode};
 use crate::jute::{DecodeError, DecodeErrorKind, Jute, Reader, record};
 use crate::request::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetDataRequest, WatchedRead,
@@ -75,10 +75,14 @@ impl WriteOp {
 impl MultiOp for WriteOp {
     fn read_op(op: OpCode, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match op {
-            OpCode::Create => WriteOp::Create(reader.read()?),
-            OpCode::Create2 => WriteOp::Create2(reader.read()?),
-            OpCode::CreateContainer => WriteOp::CreateContainer(reader.read()?),
-            OpCode::CreateTtl => WriteOp::CreateTtl(reader.read()?),
+            OpCode::Create => WriteOp::Create(read_create(reader)?),
+            OpCode::Create2 => WriteOp::Create2(read_create(reader)?),
+            OpCode::CreateContainer => WriteOp::CreateContainer(read_create(reader)?),
+            OpCode::CreateTtl => {
+                let create: CreateTtlRequest = reader.read()?;
+                known_mode(create.mode, reader)?;
+                WriteOp::CreateTtl(create)
+            }
             OpCode::Delete => WriteOp::Delete(reader.read()?),
             OpCode::SetData => WriteOp::SetData(reader.read()?),
             OpCode::Check => WriteOp::Check(reader.read()?),
@@ -247,6 +251,24 @@ impl Jute for MultiResults {
             result.write_body(out);
         }
         END.write(out);
+    }
+}
+
+fn read_create(reader: &mut Reader<'_>) -> Result<CreateRequest, DecodeError> {
+    let create: CreateRequest = reader.read()?;
+    known_mode(create.mode, reader)?;
+    Ok(create)
+}
+
+/// Unlike a create of its own, one in a multi cannot even be decoded with flags that do not exist
+/// (`MultiOperationRecord`, `CreateMode.fromFlag`).
+fn known_mode(mode: CreateMode, reader: &Reader<'_>) -> Result<(), DecodeError> {
+    match mode.name() {
+        Some(_) => Ok(()),
+        None => {
+            let kind = DecodeErrorKind::UnknownValue(mode.0.into());
+            Err(reader.error(kind).within("CreateRequest", "flags"))
+        }
     }
 }
 

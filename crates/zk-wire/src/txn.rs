@@ -242,11 +242,12 @@ fn write_multi(txns: &[Txn], out: &mut Vec<u8>) {
 
 /// `MultiTxn`: a vector of `Txn{int type; buffer data}`. Multis do not nest.
 fn read_multi(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
+    let limit = reader.limit();
     let elements: Vec<MultiTxnElement> =
         reader.read().map_err(|error: DecodeError| error.within("MultiTxn", "txns"))?;
     let txns = elements.into_iter().map(|element| {
         let data = element.data.unwrap_or_default();
-        Txn::read_single(element.op, &mut Reader::new(&data))
+        Txn::read_single(element.op, &mut Reader::with_limit(&data, limit))
     });
     txns.collect::<Result<_, _>>().map(Txn::Multi)
 }
@@ -388,5 +389,18 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         assert_eq!(Txn::read(OpCode::CloseSession, &mut reader).unwrap(), Txn::CloseSession(None));
         assert_eq!(reader.read::<TxnDigest>().unwrap(), TxnDigest::new(Digest(7)));
+    }
+
+    /// What a raised `jute.maxbuffer` let in must come back from the log.
+    #[test]
+    fn an_element_of_a_multi_may_be_as_long_as_the_readers_limit() {
+        let length = 3 * crate::jute::DEFAULT_MAX_BUFFER;
+        let set = SetDataTxn { path: "/a".to_owned(), data: Some(vec![7; length].into()), version: 1 };
+        let multi = Txn::Multi(vec![Txn::SetData(set)]);
+        let mut bytes = Vec::new();
+        multi.write(&mut bytes);
+        let read = |limit| Txn::read(OpCode::Multi, &mut Reader::with_limit(&bytes, limit));
+        assert!(read(length + 100) == Ok(multi), "it comes back as it was");
+        assert!(matches!(read(length).unwrap_err().kind, DecodeErrorKind::TooLong { .. }));
     }
 }

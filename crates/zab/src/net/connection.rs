@@ -22,6 +22,9 @@ const PAUSE_READING_BYTES: usize = 4 << 20;
 const CUT_OFF_BYTES: usize = 64 << 20;
 /// A connection must say who it is within this time (`ConnectionExpiryQueue`).
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that is to be closed may take to read what was sent before. Without a limit a client
+/// that has stopped reading would keep its place for as long as its kernel answers.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// What the driver sends to a connection.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub struct Handle {
 struct Queued {
     bytes: AtomicUsize,
     drained: Notify,
+    /// Told when [`Outgoing::Close`] is queued.
+    closing: Notify,
 }
 
 impl Handle {
@@ -54,7 +59,10 @@ impl Handle {
     pub fn send(&self, outgoing: Outgoing) {
         let bytes = match &outgoing {
             Outgoing::Reply(frame) | Outgoing::Notify(frame) => frame.len(),
-            Outgoing::Close => 0,
+            Outgoing::Close => {
+                self.queued.closing.notify_one();
+                0
+            }
         };
         let queued = self.queued.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if queued > CUT_OFF_BYTES {
@@ -66,8 +74,9 @@ impl Handle {
     }
 }
 
-/// Serves a socket. The returned handle is the driver's; the tasks end when the socket does, when the driver
-/// says so, or when `stop` is cancelled; they then drop `place` and report [`Input::Closed`] once.
+/// Prepares to serve a socket: the driver's handle, and the task that must run. It ends when the socket does,
+/// when the driver says so, or when `stop` is cancelled; it then reports [`Input::Closed`] once and drops
+/// `place`.
 pub fn serve(
     socket: TcpStream,
     id: ConnectionId,
@@ -75,7 +84,7 @@ pub fn serve(
     inputs: mpsc::Sender<Input>,
     place: impl Send + 'static,
     stop: &CancellationToken,
-) -> Handle {
+) -> (Handle, impl Future<Output = ()> + Send + 'static) {
     let stop = stop.child_token();
     let queued = Arc::new(Queued::default());
     let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
@@ -83,11 +92,11 @@ pub fn serve(
     let (read_half, write_half) = socket.into_split();
     let reader = FrameReader { id, max_frame, socket: read_half, buffer: BytesMut::with_capacity(4096) };
     let running = run(reader, write_half, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
-    tokio::spawn(async move {
+    let task = async move {
         running.await;
         drop(place);
-    });
-    Handle { outgoing, queued, stop }
+    };
+    (Handle { outgoing, queued, stop }, task)
 }
 
 async fn run(
@@ -104,6 +113,9 @@ async fn run(
     tokio::select! {
         () = stop.cancelled() => {}
         () = writing => {}
+        () = lingered(&queued) => {
+            tracing::debug!(connection = id.0, "a client has not read what was sent before the end");
+        }
         ended = read(&mut reader, &inputs, &places, &queued) => {
             if let Err(error) = ended {
                 tracing::debug!(connection = id.0, %error, "a connection ended");
@@ -112,6 +124,12 @@ async fn run(
     }
     // The driver is gone only when the server stops.
     let _ = inputs.send(Input::Closed(id)).await;
+}
+
+/// Ends when a connection should have been closed long ago.
+async fn lingered(queued: &Queued) {
+    queued.closing.notified().await;
+    tokio::time::sleep(LINGER).await;
 }
 
 /// Why a client's bytes are not read any further.
@@ -241,5 +259,183 @@ async fn write(
             let _ = socket.shutdown().await;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    const ID: ConnectionId = ConnectionId(7);
+
+    /// A connection whose client, driver and core are the test.
+    struct Served {
+        client: DuplexStream,
+        inputs: mpsc::Receiver<Input>,
+        handle: Handle,
+    }
+
+    /// Serves a socket that holds so many bytes in each direction.
+    fn served(socket_bytes: usize) -> Served {
+        let (client, server) = tokio::io::duplex(socket_bytes);
+        let (read_half, write_half) = tokio::io::split(server);
+        let (inputs_tx, inputs) = mpsc::channel(64 * 1024);
+        let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
+        let (queued, stop) = (Arc::new(Queued::default()), CancellationToken::new());
+        let reader = FrameReader {
+            id: ID,
+            max_frame: 1 << 20,
+            socket: read_half,
+            buffer: BytesMut::with_capacity(4096),
+        };
+        let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
+        let handle = Handle { outgoing, queued: Arc::clone(&queued), stop: stop.clone() };
+        tokio::spawn(run(reader, write_half, inputs_tx, outgoing_rx, places, queued, stop));
+        Served { client, inputs, handle }
+    }
+
+    impl Served {
+        async fn send(&mut self, frame: &[u8]) {
+            self.client.write_u32(u32::try_from(frame.len()).unwrap()).await.unwrap();
+            self.client.write_all(frame).await.unwrap();
+        }
+
+        /// Frames that have arrived once nothing moves any more: time only passes then.
+        async fn arrived(&mut self) -> usize {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let mut frames = 0;
+            while let Ok(input) = self.inputs.try_recv() {
+                assert!(matches!(input, Input::Frame(ID, _)), "{input:?}");
+                frames += 1;
+            }
+            frames
+        }
+
+        async fn is_closed(&mut self) {
+            let input = self.inputs.recv().await;
+            assert!(matches!(input, Some(Input::Closed(ID))), "{input:?}");
+            assert!(self.inputs.recv().await.is_none(), "once");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_closed() {
+        let mut silent = served(64);
+        silent.is_closed().await;
+        let mut hesitant = served(64);
+        hesitant.client.write_all(&[0, 0, 0, 9, 1]).await.unwrap();
+        hesitant.is_closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_said_who_he_is_may_be_silent() {
+        let mut connection = served(64);
+        connection.send(b"hello").await;
+        tokio::time::sleep(100 * FIRST_MESSAGE_TIMEOUT).await;
+        connection.send(b"again").await;
+        assert_eq!(connection.arrived().await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_arrive_whole_however_they_were_cut() {
+        let mut connection = served(1 << 20);
+        let frames: [&[u8]; 4] = [b"first", b"", &[7; 10_000], b"ruok"];
+        let mut bytes = Vec::new();
+        for frame in frames {
+            bytes.extend_from_slice(&u32::try_from(frame.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(frame);
+        }
+        for piece in bytes.chunks(3) {
+            connection.client.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        for frame in frames {
+            let Some(Input::Frame(ID, found)) = connection.inputs.recv().await else { panic!() };
+            assert_eq!(found, frame);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_is_one_only_in_front() {
+        let mut connection = served(64);
+        connection.client.write_all(b"ruok").await.unwrap();
+        assert!(matches!(connection.inputs.recv().await, Some(Input::Word(ID, word)) if &word == b"ruok"));
+        let mut connection = served(64);
+        connection.send(b"hello").await;
+        // As a length it is far above the limit.
+        connection.client.write_all(b"ruok").await.unwrap();
+        assert!(matches!(connection.inputs.recv().await, Some(Input::Frame(ID, _))));
+        connection.is_closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_no_more_requests_under_way_than_it_may() {
+        let mut connection = served(1 << 20);
+        for _ in 0..MAX_OUTSTANDING + 300 {
+            connection.send(b"x").await;
+        }
+        assert_eq!(connection.arrived().await, MAX_OUTSTANDING);
+        // Events free no place, answers do.
+        for _ in 0..50 {
+            connection.handle.send(Outgoing::Notify(Bytes::from_static(b"event")));
+            connection.handle.send(Outgoing::Reply(Bytes::from_static(b"reply")));
+        }
+        assert_eq!(connection.arrived().await, 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_not_read_either() {
+        let mut connection = served(1024);
+        connection.send(b"first").await;
+        assert_eq!(connection.arrived().await, 1);
+        connection.handle.send(Outgoing::Reply(vec![7; PAUSE_READING_BYTES + 1].into()));
+        tokio::task::yield_now().await;
+        for _ in 0..3 {
+            connection.send(b"more").await;
+        }
+        assert_eq!(connection.arrived().await, 1, "the one that was awaited already");
+        let mut answer = vec![0; PAUSE_READING_BYTES + 1];
+        connection.client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(connection.arrived().await, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_lets_too_much_pile_up_is_cut_off() {
+        let mut connection = served(1024);
+        connection.send(b"first").await;
+        assert_eq!(connection.arrived().await, 1);
+        let megabyte = Bytes::from(vec![7; 1 << 20]);
+        for _ in 0..CUT_OFF_BYTES >> 20 {
+            connection.handle.send(Outgoing::Notify(megabyte.clone()));
+        }
+        assert_eq!(connection.arrived().await, 0, "as much as it may");
+        connection.handle.send(Outgoing::Notify(megabyte));
+        connection.is_closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_cannot_keep_its_place_beyond_the_end() {
+        let mut connection = served(16);
+        connection.send(b"first").await;
+        assert_eq!(connection.arrived().await, 1);
+        connection.handle.send(Outgoing::Reply(Bytes::from_static(&[7; 1024])));
+        tokio::time::sleep(10 * LINGER).await;
+        assert_eq!(connection.arrived().await, 0, "it is only slow");
+        connection.handle.send(Outgoing::Close);
+        connection.is_closed().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_the_end_is_read_to_its_end() {
+        let mut connection = served(16);
+        for frame in [&b"one"[..], b"two"] {
+            connection.handle.send(Outgoing::Reply(Bytes::from_static(frame)));
+        }
+        connection.handle.send(Outgoing::Close);
+        let mut received = Vec::new();
+        connection.client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"onetwo");
+        connection.is_closed().await;
     }
 }

@@ -61,11 +61,13 @@ impl Driver {
                         break;
                     }
                 }
-                () = tokio::time::sleep(tick.max(Duration::from_millis(1))) => {
-                    self.core.handle(self.now(), Input::Tick);
-                }
+                () = tokio::time::sleep(tick.max(Duration::from_millis(1))) => {}
             }
             let now = self.now();
+            // Not only behind the sleep, which is never reached while inputs keep coming.
+            if now.uptime >= self.core.next_tick() {
+                self.core.handle(now, Input::Tick);
+            }
             for input in batch.drain(..) {
                 if let Input::Closed(id) = input {
                     connections.remove(&id);
@@ -139,5 +141,64 @@ async fn take_snapshot(image: Box<Tree>, log: blocking::Sender<LogRequest>, reta
             tracing::error!(%zxid, error = &error as &dyn std::error::Error, "a snapshot was not written");
         }
         Err(error) => tracing::error!(%zxid, %error, "the snapshot thread failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+    use crate::storage::Restore;
+    use crate::tree::restore::Restoring;
+    use zk_wire::codes::OpCode;
+    use zk_wire::connect::{ConnectRequest, ConnectRequestBody};
+    use zk_wire::ids::SessionId;
+    use zk_wire::jute::Jute;
+
+    /// A tree of a server that had one session.
+    fn tree_with_a_session() -> Tree {
+        let mut restoring = Restoring::default();
+        restoring.session(SessionId(7), 10);
+        restoring.node("", None, -1, Default::default()).unwrap();
+        restoring.snapshot_end(Zxid(1), None).unwrap();
+        restoring.finish().0
+    }
+
+    fn connect_request() -> bytes::Bytes {
+        let body = ConnectRequestBody {
+            protocol_version: 0,
+            last_zxid_seen: Zxid::ZERO,
+            timeout_ms: 10_000,
+            session_id: SessionId::NONE,
+            password: None,
+        };
+        ConnectRequest { body, read_only: None }.to_bytes().into()
+    }
+
+    #[tokio::test]
+    async fn time_passes_also_while_inputs_never_cease() {
+        let mut config = ServerConfig::local("/nowhere".into());
+        config.tick_time = Duration::from_millis(1);
+        let core = Core::new(config, tree_with_a_session(), Now { uptime: Duration::ZERO, wall_ms: 0 });
+        let (inputs_tx, inputs) = mpsc::channel(8 * MAX_BATCH);
+        let (_handles, handles) = mpsc::unbounded_channel();
+        let (_logged, logged) = mpsc::unbounded_channel();
+        let (log, requests) = blocking::channel();
+        for n in 0..4 * MAX_BATCH as u64 {
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            inputs_tx.try_send(Input::Opened(ConnectionId(n), address)).unwrap();
+            inputs_tx.try_send(Input::Frame(ConnectionId(n), connect_request())).unwrap();
+        }
+        drop(inputs_tx);
+        // Long enough ago for the session to be due.
+        let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let stop = CancellationToken::new();
+        Driver { core, started, inputs, handles, logged, log, retain: 3, stop }.run().await;
+        let logged = requests.iter().map(|request| match request {
+            LogRequest::Append(txn) => txn.header.op,
+            _ => panic!("not an append"),
+        });
+        let ended = logged.into_iter().position(|op| op == OpCode::CloseSession);
+        assert!(ended.is_some_and(|before| before <= MAX_BATCH), "{ended:?}");
     }
 }

@@ -65,12 +65,16 @@ impl Listener {
             return;
         };
         let _ = socket.set_nodelay(true);
-        // The order matters: the driver learns of the connection before its first message.
+        // The order matters: core and driver learn of the connection before its first message, or the answer
+        // would have nowhere to go.
         if self.inputs.send(Input::Opened(id, address)).await.is_err() {
             return;
         }
-        let handle = connection::serve(socket, id, self.max_frame, self.inputs.clone(), place, &self.stop);
-        let _ = self.handles.send((id, handle));
+        let (handle, task) =
+            connection::serve(socket, id, self.max_frame, self.inputs.clone(), place, &self.stop);
+        if self.handles.send((id, handle)).is_ok() {
+            tokio::spawn(task);
+        }
     }
 }
 

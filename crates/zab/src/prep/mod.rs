@@ -13,6 +13,7 @@ use zk_wire::acl::{Acl, perms};
 use zk_wire::codes::{CreateMode, ErrorCode};
 use zk_wire::digest::TxnDigest;
 use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::jute::Jute;
 use zk_wire::multi::WriteOp;
 use zk_wire::path;
 use zk_wire::request::{
@@ -25,7 +26,7 @@ use zk_wire::txn::{
     SetAclTxn, SetDataTxn, Txn, TxnHeader,
 };
 
-use crate::access::Identities;
+use crate::access::{self, Identities};
 use crate::tree::Tree;
 use crate::tree::node::{MAX_TTL_MS, Owner};
 use changes::{Changes, FutureNode, Undo};
@@ -51,6 +52,8 @@ pub struct Prep {
     changes: Changes,
     /// Are TTL znodes on (`zookeeper.extendedTypesEnabled`)?
     extended_types: bool,
+    /// The longest transaction, in bytes.
+    max_txn: usize,
 }
 
 /// A create of any kind, before it has its final path.
@@ -75,10 +78,11 @@ enum CreateKind {
 const PERMANENT: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
 
 impl Prep {
-    /// Nothing proposed yet.
+    /// Nothing proposed yet. Transactions of more than `max_txn` bytes are refused, since no log takes them
+    /// (ZOOKEEPER-3496).
     #[must_use]
-    pub fn new(tree: &Tree, extended_types: bool) -> Self {
-        Prep { changes: Changes::new(tree), extended_types }
+    pub fn new(tree: &Tree, extended_types: bool, max_txn: usize) -> Self {
+        Prep { changes: Changes::new(tree), extended_types, max_txn }
     }
 
     /// A proposal has been applied to the tree.
@@ -88,20 +92,22 @@ impl Prep {
 
     /// The transaction of a write request; an error transaction if it cannot be carried out.
     pub fn write(&mut self, tree: &Tree, asked: Asked<'_>, request: &Request) -> LoggedTxn {
-        match request {
-            Request::Multi(ops) => self.multi(tree, asked, ops),
-            Request::CloseSession => self.close_session(tree, asked),
-            _ => {
-                let mut undo = Undo::default();
-                match self.single(tree, asked, request, &mut undo) {
-                    Ok(txn) => self.logged(asked, txn),
-                    Err(code) => {
-                        self.changes.roll_back(asked.zxid, undo);
-                        failed(asked, code)
-                    }
-                }
-            }
-        }
+        let mut undo = Undo::default();
+        let txn = match request {
+            Request::CloseSession => return self.close_session(tree, asked),
+            Request::Multi(ops) => self.multi(tree, asked, ops, &mut undo),
+            _ => self.single(tree, asked, request, &mut undo),
+        };
+        let logged = txn.map(|txn| self.logged(asked, txn)).and_then(|logged| self.that_fits(logged));
+        logged.unwrap_or_else(|code| {
+            self.changes.roll_back(asked.zxid, undo);
+            failed(asked, code)
+        })
+    }
+
+    /// A transaction may be much longer than its request, since ACLs of `auth` grow.
+    fn that_fits(&self, logged: LoggedTxn) -> Result<LoggedTxn, ErrorCode> {
+        if logged.to_bytes().len() <= self.max_txn { Ok(logged) } else { Err(ErrorCode::BadArguments) }
     }
 
     /// The transaction of a request that could not even be decoded.
@@ -150,27 +156,35 @@ impl Prep {
     }
 
     /// All or nothing; on failure every element says how far it came.
-    fn multi(&mut self, tree: &Tree, asked: Asked<'_>, ops: &[WriteOp]) -> LoggedTxn {
-        let mut undo = Undo::default();
+    ///
+    /// # Errors
+    /// The elements together are longer than any transaction may be. That is found before all of them are
+    /// there.
+    fn multi(
+        &mut self,
+        tree: &Tree,
+        asked: Asked<'_>,
+        ops: &[WriteOp],
+        undo: &mut Undo,
+    ) -> Result<Txn, ErrorCode> {
         let mut txns = Vec::with_capacity(ops.len());
-        let mut failure = None;
+        let (mut failed, mut acl_bytes) = (false, 0);
         for op in ops {
-            if failure.is_some() {
-                txns.push(Txn::Error(ErrorCode::RuntimeInconsistency));
-                continue;
+            let txn = match failed {
+                true => Txn::Error(ErrorCode::RuntimeInconsistency),
+                false => self.element(tree, asked, op, undo).unwrap_or_else(Txn::Error),
+            };
+            failed |= matches!(txn, Txn::Error(_));
+            acl_bytes += access::encoded_length(acl_of(&txn));
+            if acl_bytes > self.max_txn {
+                return Err(ErrorCode::BadArguments);
             }
-            match self.element(tree, asked, op, &mut undo) {
-                Ok(txn) => txns.push(txn),
-                Err(code) => {
-                    failure = Some(code);
-                    txns.push(Txn::Error(code));
-                }
-            }
+            txns.push(txn);
         }
-        if failure.is_some() {
-            self.changes.roll_back(asked.zxid, undo);
+        if failed {
+            self.changes.roll_back(asked.zxid, std::mem::take(undo));
         }
-        self.logged(asked, Txn::Multi(txns))
+        Ok(Txn::Multi(txns))
     }
 
     fn element(
@@ -201,12 +215,8 @@ impl Prep {
         undo: &mut Undo,
     ) -> Result<Txn, ErrorCode> {
         self.check_mode(create)?;
+        let parent_path = parent_in(create.path)?;
         let acl = asked.who.fix_up(create.acl)?;
-        let slash = create.path.rfind('/').ok_or(ErrorCode::BadArguments)?;
-        if create.path.contains('\0') {
-            return Err(ErrorCode::BadArguments);
-        }
-        let parent_path = if slash == 0 { "/" } else { &create.path[..slash] };
         let parent = self.changes.get(tree, parent_path).ok_or(ErrorCode::NoNode)?;
         allow(asked.who, perms::CREATE, &parent.acl)?;
         let path = match create.mode.is_sequential() {
@@ -273,8 +283,8 @@ impl Prep {
     ) -> Result<Txn, ErrorCode> {
         let parent_path = deletable_parent(&r.path)?;
         let parent = self.changes.get(tree, parent_path).ok_or(ErrorCode::NoNode)?;
-        let node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         allow(asked.who, perms::DELETE, &parent.acl)?;
+        let node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         same_version(r.version, node.stat.version)?;
         if node.children > 0 {
             return Err(ErrorCode::NotEmpty);
@@ -450,6 +460,26 @@ fn deletable_parent(path: &str) -> Result<&str, ErrorCode> {
     if PERMANENT.contains(&path) {
         return Err(ErrorCode::BadArguments);
     }
-    path::validate(path).map_err(|_| ErrorCode::BadArguments)?;
-    path::parent(path).ok_or(ErrorCode::BadArguments)
+    parent_in(path)
+}
+
+/// What is in front of the last slash. Nothing more is checked of the path at that point: most of those that
+/// are none name no znode anyway (`PrepRequestProcessor.getParentPathAndValidate`).
+fn parent_in(path: &str) -> Result<&str, ErrorCode> {
+    match path.rfind('/').filter(|_| !path.contains('\0')) {
+        None => Err(ErrorCode::BadArguments),
+        Some(0) => Ok("/"),
+        Some(slash) => Ok(&path[..slash]),
+    }
+}
+
+/// The ACL that a transaction carries.
+fn acl_of(txn: &Txn) -> &[Acl] {
+    match txn {
+        Txn::Create(t) | Txn::Create2(t) => &t.acl,
+        Txn::CreateContainer(t) => &t.acl,
+        Txn::CreateTtl(t) => &t.acl,
+        Txn::SetAcl(t) => &t.acl,
+        _ => &[],
+    }
 }

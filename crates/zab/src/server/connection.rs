@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use zk_wire::codes::OpCode;
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::request::Request;
 
@@ -43,8 +44,15 @@ pub enum Waiting {
     Write {
         /// The client's xid.
         xid: i32,
+        /// What it asked for, which decides about the form of the answer.
+        op: OpCode,
         /// The transaction.
         zxid: Zxid,
+    },
+    /// Something that makes no sense, behind a write of the same session.
+    Senseless {
+        /// The client's xid.
+        xid: i32,
     },
     /// A read behind a write of the same session.
     Read {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use zk_wire::codes::{ErrorCode, KeeperState, OpCode};
 use zk_wire::connect::{ConnectRequest, ConnectResponse, ConnectResponseBody};
 use zk_wire::ids::{SessionId, Zxid};
-use zk_wire::jute::{Jute, Reader};
+use zk_wire::jute::{Jute, Reader, extended_limit};
 use zk_wire::multi::{MultiResult, MultiResults, WriteOp};
 use zk_wire::password::derived_password;
 use zk_wire::reply::{Create2Response, PathResponse, ReplyHeader, Response, StatResponse, WatcherEvent};
@@ -121,7 +121,7 @@ impl Core {
             sessions.track(now.uptime, id, millis(timeout_ms), None);
         }
         let mut core = Core {
-            prep: Prep::new(&tree, config.extended_types),
+            prep: Prep::new(&tree, config.extended_types, extended_limit(config.max_buffer)),
             snapshot_at: Zxid::ZERO,
             config,
             tree,
@@ -273,7 +273,11 @@ impl Core {
         match Request::decode(header.op, &mut reader) {
             Ok(Request::Auth(packet)) => self.authenticate(id, &packet),
             Ok(request) => self.dispatch(now, id, session, header.xid, request),
-            Err(RequestError::UnknownOp(_)) => self.refuse_and_close(id, header.xid, Zxid(-1)),
+            Err(RequestError::UnknownOp(_)) => self.refuse_and_close(id, header.xid),
+            Err(RequestError::Decode(error)) if header.op == OpCode::Auth => {
+                tracing::warn!(connection = id.0, %error, "closing a connection whose credentials make no sense");
+                self.close(id);
+            }
             Err(RequestError::Decode(error)) => {
                 tracing::debug!(connection = id.0, op = %header.op, %error, "a request makes no sense");
                 self.refuse(now, id, session, header);
@@ -285,7 +289,7 @@ impl Core {
         match request {
             Request::CloseSession => self.close_session(now, session, xid, Some(id)),
             // A check outside a multi (ZOOKEEPER-2623) and SASL are not served.
-            Request::Check(_) | Request::Sasl(_) => self.refuse_and_close(id, xid, self.tree.last_zxid()),
+            Request::Check(_) | Request::Sasl(_) => self.refuse_and_close(id, xid),
             Request::Sync(PathRequest { path }) => {
                 self.wait(id, Waiting::Sync { xid, zxid: self.engine.proposed(), path });
                 self.syncing.push_back(id);
@@ -298,7 +302,7 @@ impl Core {
                 let who = connection.who.clone();
                 let asked = asked(now, &self.engine, session, xid, &who);
                 let txn = self.prep.write(&self.tree, asked, &request);
-                self.propose_write(now, id, xid, txn);
+                self.propose_write(now, id, xid, request.op(), txn);
             }
             request => {
                 self.wait(id, Waiting::Read { xid, request });
@@ -313,15 +317,17 @@ impl Core {
             let who = Identities::internal();
             let asked = asked(now, &self.engine, session, header.xid, &who);
             let txn = self.prep.refuse(asked, ErrorCode::MarshallingError);
-            self.propose_write(now, id, header.xid, txn);
+            self.propose_write(now, id, header.xid, header.op, txn);
         } else {
-            let reply = self.header(header.xid, ErrorCode::MarshallingError);
-            self.reply(id, reply, &Response::Empty);
+            self.wait(id, Waiting::Senseless { xid: header.xid });
+            self.answer_waiting(id);
         }
     }
 
-    fn refuse_and_close(&mut self, id: ConnectionId, xid: i32, zxid: Zxid) {
-        self.reply(id, ReplyHeader { xid, zxid, err: ErrorCode::Unimplemented }, &Response::Empty);
+    /// At once and ahead of whatever waits (`UnimplementedRequestProcessor`).
+    fn refuse_and_close(&mut self, id: ConnectionId, xid: i32) {
+        let header = ReplyHeader { xid, zxid: Zxid(-1), err: ErrorCode::Unimplemented };
+        self.reply(id, header, &Response::Empty);
         self.close(id);
     }
 
@@ -338,8 +344,8 @@ impl Core {
         }
     }
 
-    fn propose_write(&mut self, now: Now, id: ConnectionId, xid: i32, txn: LoggedTxn) {
-        self.wait(id, Waiting::Write { xid, zxid: txn.header.zxid });
+    fn propose_write(&mut self, now: Now, id: ConnectionId, xid: i32, op: OpCode, txn: LoggedTxn) {
+        self.wait(id, Waiting::Write { xid, op, zxid: txn.header.zxid });
         self.propose(now, txn, Some(id));
     }
 
@@ -366,7 +372,8 @@ impl Core {
         let applied = self.tree.apply(txn);
         self.prep.applied(zxid);
         debug_assert!(
-            txn.digest.is_none_or(|d| self.engine.outstanding() > 0 || d.tree_digest == self.tree.digest())
+            txn.digest.is_none_or(|promised| promised.tree_digest == self.tree.digest()),
+            "prep and tree agree on {txn:?}"
         );
         for event in &applied.events {
             self.notify(zxid, event);
@@ -434,11 +441,11 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let Some(Waiting::Write { xid, zxid: expected }) = connection.waiting.pop_front() else {
+        let Some(Waiting::Write { xid, op, zxid: expected }) = connection.waiting.pop_front() else {
             return;
         };
         debug_assert_eq!(zxid, expected, "writes of a connection commit in their order");
-        match write_response(results, txn) {
+        match write_response(op, results, txn) {
             Ok(response) => {
                 let header = self.header(xid, ErrorCode::Ok);
                 self.reply(id, header, &response);
@@ -455,12 +462,16 @@ impl Core {
     fn answer_waiting(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
             match connection.waiting.front() {
-                Some(Waiting::Read { .. }) => {}
+                Some(Waiting::Read { .. } | Waiting::Senseless { .. }) => {}
                 Some(Waiting::Sync { zxid, .. }) if *zxid <= self.tree.last_zxid() => {}
                 _ => return,
             }
             match connection.waiting.pop_front() {
                 Some(Waiting::Read { xid, request }) => self.answer_read(id, xid, &request),
+                Some(Waiting::Senseless { xid }) => {
+                    let header = self.header(xid, ErrorCode::MarshallingError);
+                    self.reply(id, header, &Response::Empty);
+                }
                 Some(Waiting::Sync { xid, path, .. }) => {
                     let header = self.header(xid, ErrorCode::Ok);
                     self.reply(id, header, &Response::Path(PathResponse { path }));
@@ -536,7 +547,7 @@ impl Core {
         let asked = asked(now, &self.engine, session, cxid, &who);
         let txn = self.prep.close_session(&self.tree, asked);
         match origin {
-            Some(id) => self.propose_write(now, id, cxid, txn),
+            Some(id) => self.propose_write(now, id, cxid, OpCode::CloseSession, txn),
             None => self.propose(now, txn, None),
         }
     }
@@ -673,13 +684,17 @@ fn connect_response(session: SessionId, timeout_ms: i32, read_only: Option<bool>
     ConnectResponse { body, read_only }
 }
 
-/// The reply to a write, from what applying it gave.
-fn write_response(mut results: Vec<MultiResult>, txn: &Txn) -> Result<Response, ErrorCode> {
+/// The reply to a write, from what applying it gave. The operation decides about its form: a plain create of
+/// a container is answered as a create, though the transaction is a container's.
+fn write_response(op: OpCode, mut results: Vec<MultiResult>, txn: &Txn) -> Result<Response, ErrorCode> {
     if matches!(txn, Txn::Multi(_)) {
         return Ok(Response::Multi(MultiResults(results)));
     }
     match results.pop() {
         Some(MultiResult::Create(path)) => Ok(Response::Path(PathResponse { path })),
+        Some(MultiResult::Create2(path, _)) if op == OpCode::Create => {
+            Ok(Response::Path(PathResponse { path }))
+        }
         Some(MultiResult::Create2(path, stat)) => Ok(Response::Create2(Create2Response { path, stat })),
         Some(MultiResult::SetData(stat)) => Ok(Response::Stat(StatResponse { stat })),
         Some(MultiResult::Error(code)) => Err(code),

@@ -62,6 +62,10 @@ impl Read<'_> {
                 Ok(Response::Number(i32::try_from(count).unwrap_or(i32::MAX)))
             }
             Request::WhoAmI => Ok(self.who_am_i()),
+            // `WatcherType.fromInt` fails as decoding does.
+            Request::CheckWatches(r) | Request::RemoveWatches(r) if r.kind.name().is_none() => {
+                Err(ErrorCode::MarshallingError)
+            }
             Request::CheckWatches(r) => found(self.watches.contains(self.connection, &r.path, r.kind)),
             Request::RemoveWatches(r) => found(self.watches.remove(self.connection, &r.path, r.kind)),
             Request::AddWatch(r) => self.add_watch(&r.path, r.mode),
@@ -146,7 +150,7 @@ impl Read<'_> {
         let watch = match mode {
             AddWatchMode::Persistent => Watch::Persistent,
             AddWatchMode::PersistentRecursive => Watch::Recursive,
-            _ => return Err(ErrorCode::BadArguments),
+            _ => return Err(ErrorCode::MarshallingError),
         };
         self.watches.add(self.connection, path, watch);
         Ok(Response::Number(0))

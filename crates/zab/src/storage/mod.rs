@@ -38,7 +38,7 @@ use bytes::Bytes;
 use zk_wire::acl::Acl;
 use zk_wire::digest::TxnDigest;
 use zk_wire::ids::{SessionId, Zxid};
-use zk_wire::jute::DEFAULT_MAX_BUFFER;
+use zk_wire::jute::{DEFAULT_MAX_BUFFER, extended_limit};
 use zk_wire::stat::StatPersisted;
 use zk_wire::txn::LoggedTxn;
 
@@ -196,9 +196,8 @@ impl Default for StorageOptions {
 }
 
 impl StorageOptions {
-    /// The longest entry, string or buffer, in bytes (`BinaryInputArchive.checkLength`).
+    /// The longest entry, string or buffer, in bytes.
     fn entry_limit(&self) -> usize {
-        let extra = self.jute_max_buffer.max(1024);
-        self.jute_max_buffer.saturating_add(extra).min(i32::MAX as usize)
+        extended_limit(self.jute_max_buffer)
     }
 }

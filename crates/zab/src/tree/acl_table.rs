@@ -51,8 +51,17 @@ impl AclTable {
         self.by_key.insert(key, Entry { acl, uses: 0 });
     }
 
-    /// Counts one more znode; keys that are in no table are left alone.
+    /// Counts one more znode.
+    ///
+    /// A fuzzy snapshot has its ACLs in front of its znodes, so these may refer to keys that came later. Such a
+    /// key grants nothing until the replay gives the znode its ACL, and no other ACL gets it meanwhile.
     pub fn add_use(&mut self, key: i64) {
+        if key == OPEN_ACL {
+            return;
+        }
+        if !self.by_key.contains_key(&key) {
+            self.insert(key, Arc::new([Acl::world(0)]));
+        }
         if let Some(entry) = self.by_key.get_mut(&key) {
             entry.uses += 1;
         }

@@ -103,10 +103,10 @@ impl Tree {
         }
     }
 
-    /// The znode at `path`.
+    /// The znode at `path`; the empty path is the root's too.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Node> {
-        self.nodes.get(path).map(Arc::as_ref)
+        self.nodes.get(if path.is_empty() { ROOT } else { path }).map(Arc::as_ref)
     }
 
     /// The ACL of a key.
@@ -176,9 +176,15 @@ impl Tree {
     /// Znodes below `path`.
     #[must_use]
     pub fn descendants(&self, path: &str) -> usize {
-        let Some(node) = self.get(path) else { return 0 };
-        let below = |name: &Arc<str>| 1 + self.descendants(&child_path(path, name));
-        node.children.iter().map(below).sum()
+        // A stack of its own, since clients decide how deep a tree is.
+        let (mut found, mut stack) = (0, vec![path.to_owned()]);
+        while let Some(path) = stack.pop() {
+            let children = self.get(&path).map(|node| &node.children).into_iter().flatten();
+            let before = stack.len();
+            stack.extend(children.map(|name| child_path(&path, name)));
+            found += stack.len() - before;
+        }
+        found
     }
 
     /// ACLs by key, for a snapshot.
@@ -462,4 +468,31 @@ impl Tree {
 #[must_use]
 pub fn child_path(parent: &str, name: &str) -> String {
     if parent == ROOT { format!("/{name}") } else { format!("{parent}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients decide how deep a tree is; the stack of a thread is not theirs to exhaust.
+    #[test]
+    fn a_deep_tree_is_counted_and_walked_without_a_deep_stack() {
+        const DEPTH: usize = 3_000;
+        let mut tree = Tree::new();
+        let mut path = String::new();
+        for _ in 0..DEPTH {
+            path.push_str("/a");
+            tree.put(&path, Node::default());
+        }
+        let counting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+            let mut walked = 0;
+            let Ok::<(), std::convert::Infallible>(()) = tree.walk(|_, _| {
+                walked += 1;
+                Ok(())
+            });
+            (tree.descendants("/a"), tree.descendants("/none"), walked)
+        });
+        // Root, /zookeeper and the two below that are walked too.
+        assert_eq!(counting.unwrap().join().unwrap(), (DEPTH - 1, 0, DEPTH + 4));
+    }
 }

@@ -120,3 +120,43 @@ impl Restore for Restoring {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zk_wire::codes::OpCode;
+    use zk_wire::txn::{CreateTxn, Txn, TxnHeader};
+
+    fn create(zxid: i64, path: &str, acl: Acl) -> LoggedTxn {
+        let header =
+            TxnHeader { session: SessionId(7), cxid: 0, zxid: Zxid(zxid), time_ms: zxid, op: OpCode::Create };
+        let path = path.to_owned();
+        let txn = CreateTxn { path, data: None, acl: vec![acl], ephemeral: false, parent_cversion: 1 };
+        LoggedTxn { header, txn: Txn::Create(txn), digest: None }
+    }
+
+    /// ZOOKEEPER-3306: Apache writes the ACLs in front of the znodes, and clients go on creating meanwhile.
+    #[test]
+    fn a_fuzzy_snapshots_znodes_get_the_acls_that_came_too_late_for_it() {
+        let mut restoring = Restoring::default();
+        restoring.acl(4, vec![Acl::world(1)]);
+        // Keys 5 and 6 were given away when the list of ACLs was out already.
+        for (path, acl) in [("", -1), ("/old", 4), ("/a", 5), ("/b", 6), ("/c", 6)] {
+            restoring.node(path, None, acl, StatPersisted::default()).unwrap();
+        }
+        restoring.snapshot_end(Zxid(10), None).unwrap();
+        assert_eq!(*restoring.tree.acl(5), [Acl::world(0)], "nobody may do anything before the replay");
+        let replayed = [("/a", 2), ("/b", 3), ("/c", 3), ("/d", 2)];
+        for (zxid, (path, perms)) in (11..).zip(replayed) {
+            restoring.txn(create(zxid, path, Acl::world(perms))).unwrap();
+        }
+        let (tree, _) = restoring.finish();
+        for (path, perms) in replayed.into_iter().chain([("/old", 1)]) {
+            let node = tree.get(path).unwrap();
+            assert_eq!(*tree.acl(node.acl), [Acl::world(perms)], "{path}");
+        }
+        let mut kept: Vec<i32> = tree.acl_entries().iter().map(|(_, acl)| acl[0].perms).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 2, 3], "what no znode has is forgotten");
+    }
+}

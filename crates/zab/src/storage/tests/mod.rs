@@ -1,1 +1,10 @@
-//! What every storage promises.
+//! What storage promises, for each implementation of the trait.
+
+mod crashes;
+mod damage;
+mod place;
+mod promises;
+mod purging;
+mod recorded;
+mod snapshots;
+mod truncation;

@@ -1,0 +1,16 @@
+//! What the server promises its clients, over real sockets.
+//!
+//! With `ZOOBRIDGE_TEST_ZOOKEEPER=host:port` the tests that need no server of their own talk to that one, so
+//! that they say of Apache's what they say of ours.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+mod creates;
+mod hostile;
+mod multi;
+mod place;
+mod reads_and_writes;
+mod restarts;
+mod sessions;
+mod watches;
+mod wire;
+mod words;
