@@ -26,14 +26,19 @@ impl Chroot {
         }
     }
 
-    /// The path as the owner knows it.
-    pub(crate) fn inward(&self, path: &mut String) {
-        if !self.0.is_empty() && path.starts_with(&self.0) {
-            path.drain(..self.0.len());
-            if path.is_empty() {
-                path.push('/');
-            }
+    /// The path as the owner knows it. One outside the chroot stays as it is; then this is false.
+    pub(crate) fn inward(&self, path: &mut String) -> bool {
+        if self.0.is_empty() {
+            return true;
         }
+        if !is_below(path, &self.0) {
+            return false;
+        }
+        path.drain(..self.0.len());
+        if path.is_empty() {
+            path.push('/');
+        }
+        true
     }
 
     /// Prefixes every path of a request.
@@ -45,15 +50,20 @@ impl Chroot {
         }
     }
 
-    /// Strips every path of a response.
+    /// Strips every path of a response. Of a list of paths, those outside are left out: servers compare the
+    /// prefix of getEphemerals with characters, not with components.
     pub(crate) fn response(&self, response: &mut Response, are_paths: bool) {
         if self.0.is_empty() {
             return;
         }
         match response {
-            Response::Path(r) => self.inward(&mut r.path),
-            Response::Create2(r) => self.inward(&mut r.path),
-            Response::Strings(r) if are_paths => r.strings.iter_mut().for_each(|path| self.inward(path)),
+            Response::Path(r) => {
+                self.inward(&mut r.path);
+            }
+            Response::Create2(r) => {
+                self.inward(&mut r.path);
+            }
+            Response::Strings(r) if are_paths => r.strings.retain_mut(|path| self.inward(path)),
             Response::Multi(results) => {
                 for result in &mut results.0 {
                     if let MultiResult::Create(path) | MultiResult::Create2(path, _) = result {
@@ -64,6 +74,12 @@ impl Chroot {
             _ => {}
         }
     }
+}
+
+/// Is a path the prefix itself, or below it?
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The paths that a request names.
@@ -133,8 +149,28 @@ mod tests {
             let mut path = own.to_owned();
             chroot.outward(&mut path);
             assert_eq!(path, servers);
-            chroot.inward(&mut path);
+            assert!(chroot.inward(&mut path));
             assert_eq!(path, own);
+        }
+    }
+
+    #[test]
+    fn a_path_outside_stays_as_it_is() {
+        let chroot = Chroot::new("/a/b");
+        for outside in ["/a/bc", "/a/bc/d", "/a", "/", "/x/a/b", ""] {
+            let mut path = outside.to_owned();
+            assert!(!chroot.inward(&mut path), "{outside}");
+            assert_eq!(path, outside);
+        }
+    }
+
+    #[test]
+    fn below_means_by_components() {
+        for (path, prefix) in [("/a", "/"), ("/", "/"), ("/a", "/a"), ("/a/b", "/a"), ("/a/b", "/a/")] {
+            assert!(is_below(path, prefix), "{path} {prefix}");
+        }
+        for (path, prefix) in [("/ab", "/a"), ("/", "/a"), ("/b", "/a")] {
+            assert!(!is_below(path, prefix), "{path} {prefix}");
         }
     }
 }

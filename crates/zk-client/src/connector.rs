@@ -2,10 +2,12 @@
 //! change their addresses.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 use zk_wire::path::{self, PathError};
 
 /// The port of ZooKeeper's clients.
@@ -108,60 +110,108 @@ fn parse_server(server: &str) -> Result<(String, u16), ConnectStringError> {
     Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
 }
 
-/// Connects to one server after the other, starting behind the one tried last.
+/// No address gets less than this, so that a short round does not fail for a slow handshake.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// Connects to one server after the other, starting behind the one tried last: whether that one refused,
+/// closed or was lost, it is tried again when all others have had their turn. Keep one for each session.
 #[derive(Debug)]
 pub struct Connector {
     to: ConnectString,
+    round: Duration,
     next: usize,
-    timeout: Duration,
+    /// Of each server, the address tried last.
+    last: Vec<Option<SocketAddr>>,
 }
 
 impl Connector {
-    /// A connector that gives each address `timeout`.
+    /// A connector that gives each round over all servers this long: a server gets its share of what is left,
+    /// and so does each address of a server's name, but none less than 200 ms. What a server does not use is
+    /// for those behind it.
     #[must_use]
-    pub fn new(to: ConnectString, timeout: Duration) -> Self {
-        Connector { to, next: 0, timeout }
+    pub fn new(to: ConnectString, round: Duration) -> Self {
+        let last = vec![None; to.servers.len()];
+        Connector { to, round, next: 0, last }
     }
 
-    /// Tries every address of every server once.
+    /// Starts with this server, counted from zero and beyond the last from the first again. Connectors that
+    /// start one behind the other spread over all servers, and over the addresses of a single name.
+    #[must_use]
+    pub fn starting_at(self, index: usize) -> Self {
+        Connector { next: index, ..self }
+    }
+
+    /// Tries every address of every server once: one round.
     ///
     /// # Errors
     /// None of them accepted.
     pub async fn connect(&mut self) -> Result<TcpStream, ConnectError> {
+        let end = Instant::now() + self.round;
+        let count = self.to.servers.len();
         let mut last = (String::new(), String::new());
-        for _ in 0..self.to.servers.len() {
-            let (host, port) = &self.to.servers[self.next % self.to.servers.len()];
-            self.next += 1;
-            match self.connect_to(host, *port).await {
+        for left in (1..=count).rev() {
+            let (lap, index) = (self.next / count, self.next % count);
+            self.next = self.next.wrapping_add(1);
+            match self.connect_to(index, lap, Instant::now() + share(end, left)).await {
                 Ok(stream) => return Ok(stream),
-                Err(reason) => last = (format!("{host}:{port}"), reason),
+                Err(reason) => {
+                    let (host, port) = &self.to.servers[index];
+                    last = (format!("{host}:{port}"), reason);
+                }
             }
         }
         let (last, reason) = last;
         Err(ConnectError { servers: self.to.to_string(), last, reason })
     }
 
-    async fn connect_to(&self, host: &str, port: u16) -> Result<TcpStream, String> {
-        let timed_out = |_| format!("no answer within {:?}", self.timeout);
-        let resolving = tokio::time::timeout(self.timeout, tokio::net::lookup_host((host, port)));
-        let addresses = resolving.await.map_err(timed_out)?.map_err(|error| error.to_string())?;
+    async fn connect_to(&mut self, index: usize, lap: usize, end: Instant) -> Result<TcpStream, String> {
+        let (host, port) = &self.to.servers[index];
+        let resolving = timeout_at(end, tokio::net::lookup_host((host.as_str(), *port)));
+        let addresses = resolving
+            .await
+            .map_err(|_| "the name was not resolved in time".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let addresses = in_turn(addresses.collect(), self.last[index], lap);
         let mut reason = "the name has no address".to_owned();
-        for address in addresses {
-            match tokio::time::timeout(self.timeout, TcpStream::connect(address)).await {
+        for (tried, address) in addresses.iter().enumerate() {
+            self.last[index] = Some(*address);
+            let share = share(end, addresses.len() - tried);
+            match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     stream.set_nodelay(true).map_err(|error| error.to_string())?;
                     return Ok(stream);
                 }
                 Ok(Err(error)) => reason = error.to_string(),
-                Err(elapsed) => reason = timed_out(elapsed),
+                Err(_) => reason = format!("no answer within {} ms", share.as_millis()),
             }
         }
         Err(reason)
     }
 }
 
+fn share(end: Instant, parts: usize) -> Duration {
+    let left = end.saturating_duration_since(Instant::now());
+    (left / u32::try_from(parts).unwrap_or(u32::MAX)).max(LEAST)
+}
+
+/// Addresses in the order in which they are tried: those behind the last one first. Resolvers change the
+/// order at will, so it is ours. Without a last one, it starts at `offset`.
+fn in_turn(mut addresses: Vec<SocketAddr>, last: Option<SocketAddr>, offset: usize) -> Vec<SocketAddr> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    let count = addresses.len().max(1);
+    let first = match last {
+        Some(last) => addresses.partition_point(|address| *address <= last),
+        None => offset,
+    };
+    addresses.rotate_left(first % count);
+    addresses
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
     use super::*;
 
     #[test]
@@ -201,5 +251,83 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.to_string().contains(&closed.to_string()), "{error}");
+    }
+
+    async fn listeners(count: usize) -> (Vec<TcpListener>, String) {
+        let mut listeners = Vec::new();
+        for _ in 0..count {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
+        (listeners, addresses.join(","))
+    }
+
+    #[tokio::test]
+    async fn each_attempt_takes_the_next_server_from_where_it_was_told_to_start() {
+        let (listeners, all) = listeners(3).await;
+        for (start, expected) in [(0, [0, 1, 2, 0]), (1, [1, 2, 0, 1]), (5, [2, 0, 1, 2])] {
+            let mut connector =
+                Connector::new(all.parse().unwrap(), Duration::from_secs(5)).starting_at(start);
+            for server in expected {
+                let to = connector.connect().await.unwrap().peer_addr().unwrap();
+                assert_eq!(to, listeners[server].local_addr().unwrap(), "from {start}");
+            }
+        }
+        // A server that refuses has had its turn too.
+        let [first, second, third] = listeners.try_into().unwrap();
+        drop(second);
+        let mut connector = Connector::new(all.parse().unwrap(), Duration::from_secs(5));
+        for server in [&first, &third, &first, &third] {
+            let to = connector.connect().await.unwrap().peer_addr().unwrap();
+            assert_eq!(to, server.local_addr().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_a_name_take_turns_whatever_the_resolver_does() {
+        let address = |n: u8| SocketAddr::from(([10, 0, 0, n], 2181));
+        let resolved = |ns: &[u8]| ns.iter().copied().map(address).collect::<Vec<_>>();
+        for (found, last, offset, expected) in [
+            (&[3, 1, 2][..], None, 0, &[1, 2, 3][..]),
+            (&[3, 1, 2], None, 1, &[2, 3, 1]),
+            (&[3, 1, 2], None, 5, &[3, 1, 2]),
+            (&[2, 3, 1], Some(1), 5, &[2, 3, 1]),
+            (&[1, 2, 3], Some(3), 0, &[1, 2, 3]),
+            (&[5, 1, 9], Some(3), 0, &[5, 9, 1]),
+            (&[1, 1, 2], Some(1), 0, &[2, 1]),
+            (&[], Some(1), 0, &[]),
+        ] {
+            assert_eq!(
+                in_turn(resolved(found), last.map(address), offset),
+                resolved(expected),
+                "{found:?} behind {last:?}"
+            );
+        }
+    }
+
+    /// A server that does not answer, since its backlog is full.
+    fn stuck() -> (TcpListener, Vec<std::net::TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        let waiting = std::iter::from_fn(connect).collect();
+        (listener, waiting)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_over_servers_that_do_not_answer_takes_as_long_as_was_given() {
+        let servers: Vec<_> = (0..4).map(|_| stuck()).collect();
+        let all: Vec<_> = servers.iter().map(|(l, _)| l.local_addr().unwrap().to_string()).collect();
+        for (round, taken) in [(8_000, 8_000), (100, 800)] {
+            let mut connector = Connector::new(all.join(",").parse().unwrap(), Duration::from_millis(round));
+            let began = Instant::now();
+            let error = connector.connect().await.unwrap_err();
+            assert!(error.to_string().contains("no answer within"), "{error}");
+            // The clock's grain is a millisecond; each timer may be one late.
+            let late = began.elapsed().as_millis() - taken;
+            assert!(late <= 8, "{late} ms");
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! The connection's task: one loop that reads, writes, pings, and matches answers to requests.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use zk_wire::codes::{ErrorCode, OpCode};
 use zk_wire::connect::{ConnectRequest, ConnectRequestBody, ConnectResponse};
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::{DecodeError, Jute, Reader};
+use zk_wire::multi::{MultiResult, ReadOp, WriteOp};
 use zk_wire::reply::{ReplyHeader, Response, WatcherEvent};
 use zk_wire::request::{AUTH_XID, AuthPacket, NOTIFICATION_XID, PING_XID, Request, SET_WATCHES_XID};
 
@@ -27,6 +31,8 @@ type Answer = oneshot::Sender<Result<Response, RequestError>>;
 #[derive(Debug)]
 pub(crate) struct Ask {
     op: OpCode,
+    /// The ops of a multi or multiRead.
+    elements: Vec<OpCode>,
     /// Length, xid, op, body.
     frame: Vec<u8>,
     answer: Answer,
@@ -34,6 +40,10 @@ pub(crate) struct Ask {
 
 /// Bytes that may wait for the socket before further requests are held back.
 const OUTPUT_HIGH_WATER: usize = 1 << 20;
+
+/// How long a server that seems silent is listened to once more. If this process was stopped for a while, its
+/// timers may fire before the runtime has looked at the socket; one turn of the runtime is enough.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// Where a frame keeps its xid.
 const XID: std::ops::Range<usize> = 4..8;
@@ -47,8 +57,22 @@ impl Ask {
         let frame = framed(|out| request.encode(0, out));
         match frame.len() - 4 {
             length if length > limit => Err(RequestError::TooLong { length, limit }),
-            _ => Ok(Ask { op: request.op(), frame, answer }),
+            _ => Ok(Ask { op: request.op(), elements: elements(request), frame, answer }),
         }
+    }
+}
+
+fn elements(request: &Request) -> Vec<OpCode> {
+    match request {
+        Request::Multi(ops) => ops.iter().map(WriteOp::op).collect(),
+        Request::MultiRead(ops) => ops
+            .iter()
+            .map(|op| match op {
+                ReadOp::GetData(_) => OpCode::GetData,
+                ReadOp::GetChildren(_) => OpCode::GetChildren,
+            })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -67,42 +91,53 @@ pub(crate) async fn handshake<S: AsyncRead + AsyncWrite>(
     opening: Opening,
     max_frame: usize,
 ) -> Result<(Credentials, BytesMut), AttachError> {
-    let (timeout, id, password, last_zxid_seen) = match opening {
+    let (timeout, id, password, last_zxid) = match opening {
         Opening::New { timeout } => {
             (timeout, SessionId::NONE, Password::new(Bytes::from_static(&[0; 16])), Zxid::ZERO)
         }
+        // To a server this would be a new session.
+        Opening::Resume(c, _) if c.id == SessionId::NONE => return Err(AttachError::Expired(c.id)),
         Opening::Resume(c, _) => (c.timeout, c.id, c.password, c.last_zxid),
     };
     let body = ConnectRequestBody {
         protocol_version: 0,
-        last_zxid_seen,
+        last_zxid_seen: last_zxid,
         timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
         session_id: id,
         password: Some(password.expose().clone()),
     };
     let request = ConnectRequest { body, read_only: Some(false) };
-    writer.write_all(&framed(|out| request.write(out))).await.map_err(|error| io_lost(&error))?;
+    writer
+        .write_all(&framed(|out| request.write(out)))
+        .await
+        .map_err(|error| unanswered(&error, last_zxid))?;
     let mut input = BytesMut::with_capacity(1024);
     let frame = loop {
         if let Some(frame) = next_frame(&mut input, max_frame)? {
             break frame;
         }
         match reader.read_buf(&mut input).await {
-            Ok(0) => return Err(Lost::Closed.into()),
+            Ok(0) => return Err(Lost::Unanswered { last_zxid }.into()),
             Ok(_) => {}
-            Err(error) => return Err(io_lost(&error).into()),
+            Err(error) => return Err(unanswered(&error, last_zxid).into()),
         }
     };
     let response: ConnectResponse = Reader::new(&frame).read().map_err(|error| broken(&error))?;
     let granted = u64::try_from(response.body.timeout_ms).unwrap_or(0);
-    if granted == 0 || response.body.session_id == SessionId::NONE {
-        return Err(AttachError::Expired(id));
+    let is_new = id == SessionId::NONE;
+    match response.body.session_id {
+        _ if granted == 0 && is_new => return Err(Lost::EndedBy(ErrorCode::SessionExpired).into()),
+        _ if granted == 0 => return Err(AttachError::Expired(id)),
+        got if got == SessionId::NONE || !(is_new || got == id) => {
+            return Err(Lost::Protocol(format!("session {got} instead of {id}")).into());
+        }
+        _ => {}
     }
     let credentials = Credentials {
         id: response.body.session_id,
         password: Password::new(response.body.password.unwrap_or_default()),
         timeout: Duration::from_millis(granted),
-        last_zxid: last_zxid_seen,
+        last_zxid,
     };
     Ok((credentials, input))
 }
@@ -125,8 +160,17 @@ fn next_frame(input: &mut BytesMut, max_frame: usize) -> Result<Option<Bytes>, L
     Ok(Some(input.split_to(length).freeze()))
 }
 
-fn io_lost(error: &std::io::Error) -> Lost {
+fn io_lost(error: &io::Error) -> Lost {
     Lost::Io(error.to_string())
+}
+
+/// A server that closes before it has read everything resets the connection.
+fn unanswered(error: &io::Error, last_zxid: Zxid) -> Lost {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset => Lost::Unanswered { last_zxid },
+        _ => io_lost(error),
+    }
 }
 
 fn broken(error: &DecodeError) -> Lost {
@@ -136,7 +180,18 @@ fn broken(error: &DecodeError) -> Lost {
 struct InFlight {
     xid: i32,
     op: OpCode,
-    answer: Answer,
+    elements: Vec<OpCode>,
+    /// `None` for what the connection itself has asked.
+    answer: Option<Answer>,
+}
+
+impl InFlight {
+    /// Tells whoever asked. Nobody may wait any more: that is the asker's choice.
+    fn tell(self, outcome: Result<Response, RequestError>) {
+        if let Some(answer) = self.answer {
+            let _ = answer.send(outcome);
+        }
+    }
 }
 
 /// The state of a connection.
@@ -152,6 +207,7 @@ pub(crate) struct Driver<S> {
     silent_after: Duration,
     last_zxid: Arc<AtomicI64>,
     asks: mpsc::Receiver<Ask>,
+    detached: CancellationToken,
     events: mpsc::Sender<Event>,
     overflowed: bool,
     in_flight: VecDeque<InFlight>,
@@ -159,6 +215,8 @@ pub(crate) struct Driver<S> {
     closing: bool,
     last_sent: Instant,
     last_heard: Instant,
+    /// Since when the server owes us at least one byte.
+    asked_at: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite> Driver<S> {
@@ -172,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
         chroot: Chroot,
         last_zxid: Arc<AtomicI64>,
         asks: mpsc::Receiver<Ask>,
+        detached: CancellationToken,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let now = Instant::now();
@@ -187,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             silent_after: credentials.timeout * 2 / 3,
             last_zxid,
             asks,
+            detached,
             events,
             overflowed: false,
             in_flight: VecDeque::new(),
@@ -194,18 +254,24 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             closing: false,
             last_sent: now,
             last_heard: now,
+            asked_at: None,
         }
     }
 
-    /// Queues what must precede every request: identities, then watches.
+    /// Queues what must precede every request: identities, then watches, whose paths are the server's.
     pub(crate) fn greet(&mut self, auth: &[Auth], watches: Vec<Request>) {
         for Auth { scheme, secret } in auth {
             let packet = AuthPacket { kind: 0, scheme: scheme.clone(), auth: Some(secret.clone()) };
             self.output.extend_from_slice(&framed(|out| Request::Auth(packet).encode(AUTH_XID, out)));
         }
-        for mut request in watches {
-            self.chroot.request(&mut request);
+        for request in watches {
             self.output.extend_from_slice(&framed(|out| request.encode(SET_WATCHES_XID, out)));
+            self.in_flight.push_back(InFlight {
+                xid: SET_WATCHES_XID,
+                op: request.op(),
+                elements: Vec::new(),
+                answer: None,
+            });
         }
     }
 
@@ -215,8 +281,8 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             Ok(never) => match never {},
             Err(lost) => lost,
         };
-        for InFlight { answer, .. } in self.in_flight.drain(..) {
-            let _ = answer.send(Err(RequestError::Unknown(lost.clone())));
+        for asked in self.in_flight.drain(..) {
+            asked.tell(Err(RequestError::Unknown(lost.clone())));
         }
         self.asks.close();
         while let Ok(Ask { answer, .. }) = self.asks.try_recv() {
@@ -231,14 +297,10 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
                 self.frame(&frame)?;
             }
             let accepts = self.output.len() < OUTPUT_HIGH_WATER && self.in_flight.len() < self.max_in_flight;
-            let (ping_at, silent_at) =
-                (self.last_sent + self.ping_after, self.last_heard + self.silent_after);
+            let ping_at = self.last_sent + self.ping_after;
+            let silent_at = self.silent_at();
             tokio::select! {
-                read = self.reader.read_buf(&mut self.input) => match read {
-                    Ok(0) => return Err(Lost::Closed),
-                    Ok(_) => self.last_heard = Instant::now(),
-                    Err(error) => return Err(io_lost(&error)),
-                },
+                read = self.reader.read_buf(&mut self.input) => self.heard(read)?,
                 written = self.writer.write_buf(&mut self.output), if !self.output.is_empty() => match written {
                     Ok(0) => return Err(Lost::Closed),
                     Ok(_) => self.last_sent = Instant::now(),
@@ -248,21 +310,54 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
                     Some(ask) => self.take(ask, accepts),
                     None => return Err(Lost::Detached),
                 },
+                () = overflow(&self.events), if self.overflowed => self.overflowed = false,
                 () = sleep_until(ping_at) => self.ping(),
-                () = sleep_until(silent_at) => return Err(Lost::Silent),
+                () = sleep_until(silent_at.unwrap_or(ping_at)), if silent_at.is_some() => {
+                    self.last_look().await?;
+                }
+                () = self.detached.cancelled() => return Err(Lost::Detached),
             }
+        }
+    }
+
+    /// When the server has been silent for too long. A server that was asked for nothing owes nothing: after
+    /// a pause of this process it is asked first.
+    fn silent_at(&self) -> Option<Instant> {
+        self.asked_at.map(|asked_at| (self.last_heard + self.silent_after).max(asked_at + self.ping_after))
+    }
+
+    fn heard(&mut self, read: io::Result<usize>) -> Result<(), Lost> {
+        match read {
+            Ok(0) => Err(Lost::Closed),
+            Ok(_) => {
+                self.last_heard = Instant::now();
+                self.asked_at = None;
+                Ok(())
+            }
+            Err(error) => Err(io_lost(&error)),
+        }
+    }
+
+    async fn last_look(&mut self) -> Result<(), Lost> {
+        match timeout(LAST_LOOK, self.reader.read_buf(&mut self.input)).await {
+            Ok(read) => self.heard(read),
+            Err(_) => Err(Lost::Silent),
         }
     }
 
     /// Takes one request and whatever else waits, so that they share a write.
     fn take(&mut self, ask: Ask, mut accepts: bool) {
+        self.asked_at.get_or_insert_with(Instant::now);
         let mut next = Some(ask);
-        while let Some(Ask { op, mut frame, answer }) = next.take() {
-            let xid = self.next_xid;
-            self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
+        while let Some(Ask { op, elements, mut frame, answer }) = next.take() {
+            let xid = match op {
+                OpCode::SetWatches | OpCode::SetWatches2 => SET_WATCHES_XID,
+                _ => self.next_xid,
+            };
+            self.next_xid = following_xid(self.next_xid);
             frame[XID].copy_from_slice(&xid.to_be_bytes());
             self.output.extend_from_slice(&frame);
-            self.in_flight.push_back(InFlight { xid, op, answer });
+            self.in_flight.push_back(InFlight { xid, op, elements, answer: Some(answer) });
             self.closing |= op == OpCode::CloseSession;
             accepts &= self.output.len() < OUTPUT_HIGH_WATER && self.in_flight.len() < self.max_in_flight;
             if accepts && !self.closing {
@@ -274,6 +369,7 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
     fn ping(&mut self) {
         self.output.extend_from_slice(&framed(|out| Request::Ping.encode(PING_XID, out)));
         self.last_sent = Instant::now();
+        self.asked_at.get_or_insert(self.last_sent);
     }
 
     fn frame(&mut self, frame: &Bytes) -> Result<(), Lost> {
@@ -283,7 +379,10 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             self.last_zxid.fetch_max(header.zxid.0, Ordering::AcqRel);
         }
         match header.xid {
-            PING_XID | SET_WATCHES_XID => Ok(()),
+            PING_XID => match ending(header.err) {
+                Some((_, lost)) => Err(lost),
+                None => Ok(()),
+            },
             AUTH_XID if header.err == ErrorCode::Ok => Ok(()),
             AUTH_XID => self.refuse_all(header.err),
             NOTIFICATION_XID => {
@@ -297,8 +396,8 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
 
     /// An identity was refused; the server closes the connection, and every request behind it fails.
     fn refuse_all(&mut self, code: ErrorCode) -> Result<(), Lost> {
-        for InFlight { answer, .. } in self.in_flight.drain(..) {
-            let _ = answer.send(Err(RequestError::Refused(code)));
+        for asked in self.in_flight.drain(..) {
+            asked.tell(Err(RequestError::Refused(code)));
         }
         self.asks.close();
         while let Ok(Ask { answer, .. }) = self.asks.try_recv() {
@@ -312,42 +411,135 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
         let Some(first) = (expected == Some(xid)).then(|| self.in_flight.pop_front()).flatten() else {
             return Err(Lost::Protocol(format!("an answer to {xid} instead of {expected:?}")));
         };
-        if err == ErrorCode::SessionMoved {
-            // Moved is a lost connection, except that this request was not carried out.
-            let _ = first.answer.send(Err(RequestError::NotSent(Lost::Moved)));
-            return Err(Lost::Moved);
-        }
-        let has_body = err == ErrorCode::Ok || (first.op == OpCode::Multi && reader.remaining() > 0);
-        let result = if has_body {
-            match Response::read(first.op, &mut reader) {
-                Ok(mut response) => {
-                    self.chroot.response(&mut response, first.op == OpCode::GetEphemerals);
-                    Ok(response)
-                }
-                Err(error) => {
-                    let lost = broken(&error);
-                    let _ = first.answer.send(Err(RequestError::Unknown(lost.clone())));
-                    return Err(lost);
-                }
-            }
-        } else {
-            Err(RequestError::Refused(err))
+        let outcome = self.outcome(&first, err, &mut reader);
+        let goes_on = match &outcome {
+            Err(RequestError::NotSent(lost) | RequestError::Unknown(lost)) => Err(lost.clone()),
+            // The connection would seem to have watches that it has not.
+            Err(RequestError::Refused(code)) if first.answer.is_none() => Err(Lost::EndedBy(*code)),
+            _ => Ok(()),
         };
-        // Nobody waits any more: that is the asker's choice.
-        let _ = first.answer.send(result);
-        Ok(())
+        self.closing &= first.op != OpCode::CloseSession;
+        first.tell(outcome);
+        goes_on
+    }
+
+    /// What became of a request. That it was not sent, or is unknown, ends the connection.
+    fn outcome(
+        &self,
+        asked: &InFlight,
+        err: ErrorCode,
+        reader: &mut Reader<'_>,
+    ) -> Result<Response, RequestError> {
+        if let Some((outcome, _)) = ending(err) {
+            return Err(outcome);
+        }
+        if err != ErrorCode::Ok && (asked.op != OpCode::Multi || reader.remaining() == 0) {
+            return Err(RequestError::Refused(err));
+        }
+        let mut response =
+            Response::read(asked.op, reader).map_err(|error| RequestError::Unknown(broken(&error)))?;
+        if let Response::Multi(results) = &response {
+            check_results(&asked.elements, &results.0)?;
+            if err != ErrorCode::Ok && results.0.iter().all(|result| error_in(result).is_none()) {
+                return Err(RequestError::Refused(err));
+            }
+        }
+        self.chroot.response(&mut response, asked.op == OpCode::GetEphemerals);
+        Ok(response)
     }
 
     fn notify(&mut self, mut event: WatcherEvent) {
-        self.chroot.inward(&mut event.path);
+        if !self.chroot.inward(&mut event.path) {
+            tracing::debug!(path = event.path, "an event outside the chroot");
+            return;
+        }
         if self.overflowed {
             match self.events.try_send(Event::Overflow) {
                 Ok(()) => self.overflowed = false,
                 Err(_) => return,
             }
         }
-        if self.events.try_send(Event::Watch(event)).is_err() {
+        if let Err(TrySendError::Full(_)) = self.events.try_send(Event::Watch(event)) {
             self.overflowed = true;
         }
+    }
+}
+
+/// Waits for room and says that events are missing. Nobody may listen any more: that is the owner's choice.
+async fn overflow(events: &mpsc::Sender<Event>) {
+    if let Ok(room) = events.reserve().await {
+        room.send(Event::Overflow);
+    }
+}
+
+/// The xids of requests are positive: the others have a meaning.
+fn following_xid(xid: i32) -> i32 {
+    xid.checked_add(1).unwrap_or(1)
+}
+
+/// What a code says about the request and the connection, if it is about the connection.
+fn ending(code: ErrorCode) -> Option<(RequestError, Lost)> {
+    match code {
+        // The leader checks the session before it does anything (`PrepRequestProcessor`).
+        ErrorCode::SessionMoved => Some((RequestError::NotSent(Lost::Moved), Lost::Moved)),
+        ErrorCode::SessionExpired => {
+            let lost = Lost::EndedBy(code);
+            Some((RequestError::NotSent(lost.clone()), lost))
+        }
+        // Apache's servers send neither; ClickHouse Keeper does when its quorum did not answer.
+        ErrorCode::ConnectionLoss | ErrorCode::OperationTimeout => {
+            let lost = Lost::EndedBy(code);
+            Some((RequestError::Unknown(lost.clone()), lost))
+        }
+        _ => None,
+    }
+}
+
+fn error_in(result: &MultiResult) -> Option<ErrorCode> {
+    match result {
+        MultiResult::Error(code) => Some(*code),
+        _ => None,
+    }
+}
+
+/// A server answers a multi op by op; who counts on that may index by his own ops.
+fn check_results(ops: &[OpCode], results: &[MultiResult]) -> Result<(), RequestError> {
+    if let Some((outcome, _)) = results.iter().filter_map(error_in).find_map(ending) {
+        return Err(outcome);
+    }
+    let protocol = |what| Err(RequestError::Unknown(Lost::Protocol(what)));
+    if results.len() != ops.len() {
+        return protocol(format!("{} results of a multi of {} ops", results.len(), ops.len()));
+    }
+    match ops.iter().zip(results).position(|(op, result)| !is_result_of(*op, result)) {
+        Some(index) => protocol(format!("result {index} of a multi is none of {}", ops[index])),
+        None => Ok(()),
+    }
+}
+
+fn is_result_of(op: OpCode, result: &MultiResult) -> bool {
+    match result {
+        MultiResult::Create(_) => op == OpCode::Create,
+        MultiResult::Create2(..) => {
+            matches!(op, OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl)
+        }
+        MultiResult::Delete => op == OpCode::Delete,
+        MultiResult::SetData(_) => op == OpCode::SetData,
+        MultiResult::Check => op == OpCode::Check,
+        MultiResult::GetData(..) => op == OpCode::GetData,
+        MultiResult::GetChildren(_) => op == OpCode::GetChildren,
+        MultiResult::Error(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xids_start_again_behind_the_last_and_are_never_special() {
+        assert_eq!(following_xid(1), 2);
+        assert_eq!(following_xid(i32::MAX - 1), i32::MAX);
+        assert_eq!(following_xid(i32::MAX), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a session, told apart by what its owner must do.
 
-use zk_wire::codes::ErrorCode;
-use zk_wire::ids::SessionId;
+use zk_wire::codes::{ErrorCode, OpCode};
+use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::multi::MultiResult;
 use zk_wire::path::PathError;
 
@@ -26,10 +26,27 @@ pub enum AttachError {
 /// Why a connection is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// The server closed it: it is stopping, it expired the session, or it refuses a client that has seen
-    /// newer transactions.
+    /// The server closed it: it is stopping, or it expired the session.
     #[error("the server closed the connection")]
     Closed,
+    /// The server closed it instead of answering the first message: it does not serve now, or takes no more
+    /// connections from this address, or its data is older than what the session has seen.
+    ///
+    /// If every server does this for long, the ensemble may have lost its data. An owner who knows that it
+    /// has sets [`Credentials::last_zxid`](crate::Credentials::last_zxid) to zero and attaches once more:
+    /// the server then says whether the session exists.
+    #[error(
+        "the server closed the connection without an answer: it does not serve, or takes no more \
+         connections from here, or is behind {last_zxid}, the newest transaction that the session has seen"
+    )]
+    Unanswered {
+        /// The newest transaction that the session has seen; zero for a new session.
+        last_zxid: Zxid,
+    },
+    /// The server answered with a code that is about the session or the connection, so nothing more is to be
+    /// expected of it. Whether the session lives is for the next [`attach`](crate::attach) to say.
+    #[error("the server ended the connection with {0}")]
+    EndedBy(ErrorCode),
     /// The socket failed.
     #[error("{0}")]
     Io(String),
@@ -56,7 +73,8 @@ pub enum RequestError {
     /// An op of a multi failed; nothing was changed.
     #[error("{0}")]
     Multi(MultiFailure),
-    /// The connection was lost before the request was sent; nothing was changed.
+    /// The connection was lost before the request was sent, or the server said that it did not carry it out;
+    /// nothing was changed.
     #[error("not sent: {0}")]
     NotSent(Lost),
     /// The connection was lost after the request was sent; it may have been carried out.
@@ -70,6 +88,9 @@ pub enum RequestError {
         /// The limit in force.
         limit: usize,
     },
+    /// The operation belongs to the connection itself; it was not sent.
+    #[error("{0} is for the connection itself to ask")]
+    Reserved(OpCode),
     /// A path that no server accepts; the request was not sent.
     #[error("{path:?} is no path: {reason}")]
     Path {

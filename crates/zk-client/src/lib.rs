@@ -14,7 +14,9 @@
 //! - [`Credentials`] go in and out: whoever has them can resume the session, in this process or another;
 //! - a request whose connection is lost says whether it was [never sent](RequestError::NotSent) or
 //!   [may have been carried out](RequestError::Unknown);
-//! - an expired session is [`AttachError::Expired`] and nothing else is.
+//! - an expired session is [`AttachError::Expired`] and nothing else is. A server that says so in answer to a
+//!   request ends the connection ([`Lost::EndedBy`]), and the next attach tells;
+//! - an answer fits its request, a multi's op by op, or the connection is lost.
 //!
 //! Bytes from the server never panic and never make us allocate beyond [`Options::max_frame`].
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use zk_wire::acl::Acl;
 use zk_wire::codes::{AddWatchMode, CreateMode, ErrorCode, WatcherType};
 use zk_wire::ids::Zxid;
@@ -21,7 +22,7 @@ use zk_wire::request::{
 };
 use zk_wire::stat::Stat;
 
-use crate::chroot::{Chroot, paths_mut};
+use crate::chroot::{Chroot, is_below, paths_mut};
 use crate::credentials::{Credentials, Permit};
 use crate::driver::{Ask, Driver, handshake};
 use crate::error::{AttachError, Lost, MultiFailure, RequestError};
@@ -52,9 +53,12 @@ pub struct Options {
     pub queue: usize,
     /// Requests that may wait for their answer.
     pub in_flight: usize,
-    /// How long the server may take to answer the first message.
+    /// How long the server may take to answer the first message. An owner with several servers, or with a
+    /// session to save, derives it from the session timeout: connecting and all handshakes that may fail
+    /// before one succeeds must fit into what is left of it.
     pub handshake: Duration,
-    /// Events that may wait for the owner; beyond that he gets one [`Event::Overflow`].
+    /// Events that may wait for the owner; beyond that he gets one [`Event::Overflow`], as soon as there is
+    /// room for it.
     pub events: usize,
 }
 
@@ -90,7 +94,7 @@ impl fmt::Debug for Auth {
 /// What a connection reports without being asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A watch fired.
+    /// A watch fired. Events outside the chroot are left out.
     Watch(WatcherEvent),
     /// Events were dropped, since the owner did not take them: read again whatever is watched.
     Overflow,
@@ -109,6 +113,8 @@ pub struct Session {
     asks: mpsc::Sender<Ask>,
     lost: watch::Receiver<Option<Lost>>,
     max_frame: usize,
+    /// Tells the driver, whatever it is waiting for.
+    _detach: DropGuard,
 }
 
 /// Attaches to a session over a fresh stream. Must be called within a tokio runtime.
@@ -139,6 +145,7 @@ where
     let (asks, asks_rx) = mpsc::channel(options.queue.max(1));
     let (events_tx, events) = mpsc::channel(options.events.max(1));
     let (lost_tx, lost) = watch::channel(None);
+    let detached = CancellationToken::new();
     let mut driver = Driver::new(
         reader,
         writer,
@@ -148,16 +155,25 @@ where
         chroot.clone(),
         Arc::clone(&last_zxid),
         asks_rx,
+        detached.clone(),
         events_tx,
     );
-    driver.greet(&options.auth, watches.requests(seen));
+    driver.greet(&options.auth, watches.requests(seen, &chroot, options.max_frame));
     tokio::spawn(async move {
         let lost = driver.run().await;
         tracing::debug!(%lost, "connection ended");
         lost_tx.send_replace(Some(lost));
     });
-    let session =
-        Session { credentials, resumed, chroot, last_zxid, asks, lost, max_frame: options.max_frame };
+    let session = Session {
+        credentials,
+        resumed,
+        chroot,
+        last_zxid,
+        asks,
+        lost,
+        max_frame: options.max_frame,
+        _detach: detached.drop_guard(),
+    };
     if !options.auth.is_empty() {
         session.confirm_auth(&options.auth).await?;
     }
@@ -191,30 +207,38 @@ impl Session {
     /// # Errors
     /// The connection was lost; whether the session ended is then unknown, but it ends by its timeout.
     pub async fn close(self) -> Result<(), RequestError> {
-        self.request(Request::CloseSession).await.map(|_| ())
+        self.ask(&Request::CloseSession).await.map(|_| ())
     }
 
     /// Sends one request and waits for its answer. Several may be under way; they are sent and answered in
     /// the order in which they got their place in the queue.
     ///
+    /// Pings, identities and the session's end are not for this method.
+    ///
     /// # Errors
     /// See [`RequestError`].
     pub async fn request(&self, mut request: Request) -> Result<Response, RequestError> {
-        for path in paths_mut(&mut request) {
-            path::validate(path)
-                .or_else(|reason| if is_sequential_parent(path) { Ok(()) } else { Err(reason) })
-                .map_err(|reason| RequestError::Path { path: path.clone(), reason })?;
-            self.chroot.outward(path);
+        if matches!(request, Request::Ping | Request::Auth(_) | Request::CloseSession) {
+            return Err(RequestError::Reserved(request.op()));
         }
+        for path in paths_mut(&mut request) {
+            check_path(path)?;
+        }
+        self.chroot.request(&mut request);
+        self.ask(&request).await
+    }
+
+    /// Sends a request with the server's paths and waits for its answer.
+    async fn ask(&self, request: &Request) -> Result<Response, RequestError> {
         let (reply, answer) = oneshot::channel();
-        let ask = Ask::encode(&request, self.max_frame, reply)?;
+        let ask = Ask::encode(request, self.max_frame, reply)?;
         if self.asks.send(ask).await.is_err() {
             return Err(RequestError::NotSent(self.lost().await));
         }
         match answer.await {
             Ok(answer) => answer,
-            // The driver ended with the request still in its queue.
-            Err(_) => Err(RequestError::NotSent(self.lost().await)),
+            // The driver is gone without a word, as when its runtime shuts down.
+            Err(_) => Err(RequestError::Unknown(self.lost().await)),
         }
     }
 
@@ -237,7 +261,7 @@ impl Session {
         };
         match self.request(request).await? {
             Response::Create2(created) => Ok((created.path, created.stat)),
-            other => Err(unexpected(&other)),
+            _ => Err(unexpected()),
         }
     }
 
@@ -257,7 +281,7 @@ impl Session {
         let set = SetDataRequest { path: path.to_owned(), data: Some(data.into()), version };
         match self.request(Request::SetData(set)).await? {
             Response::Stat(set) => Ok(set.stat),
-            other => Err(unexpected(&other)),
+            _ => Err(unexpected()),
         }
     }
 
@@ -268,7 +292,7 @@ impl Session {
     pub async fn get(&self, path: &str) -> Result<Option<(Bytes, Stat)>, RequestError> {
         match absent(self.request(Request::GetData(unwatched(path))).await)? {
             Some(Response::Data(read)) => Ok(Some((read.data.unwrap_or_default(), read.stat))),
-            Some(other) => Err(unexpected(&other)),
+            Some(_) => Err(unexpected()),
             None => Ok(None),
         }
     }
@@ -280,7 +304,7 @@ impl Session {
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>, RequestError> {
         match absent(self.request(Request::Exists(unwatched(path))).await)? {
             Some(Response::Stat(read)) => Ok(Some(read.stat)),
-            Some(other) => Err(unexpected(&other)),
+            Some(_) => Err(unexpected()),
             None => Ok(None),
         }
     }
@@ -292,7 +316,7 @@ impl Session {
     pub async fn children(&self, path: &str) -> Result<Option<(Vec<String>, Stat)>, RequestError> {
         match absent(self.request(Request::GetChildren2(unwatched(path))).await)? {
             Some(Response::Children2(read)) => Ok(Some((read.children, read.stat))),
-            Some(other) => Err(unexpected(&other)),
+            Some(_) => Err(unexpected()),
             None => Ok(None),
         }
     }
@@ -304,7 +328,7 @@ impl Session {
     pub async fn multi(&self, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, RequestError> {
         let results = match self.request(Request::Multi(ops)).await? {
             Response::Multi(results) => results.0,
-            other => return Err(unexpected(&other)),
+            _ => return Err(unexpected()),
         };
         // The ops before the culprit say Ok (0), those behind it RuntimeInconsistency.
         let culprit = results.iter().enumerate().find_map(|(index, result)| match result {
@@ -338,6 +362,49 @@ impl Session {
         self.request(Request::AddWatch(AddWatchRequest { path: path.to_owned(), mode })).await.map(|_| ())
     }
 
+    /// Removes the persistent watch of one mode on a path. Events that are under way still arrive.
+    ///
+    /// Servers before 3.9 cannot tell the kinds apart; there it removes every watch of this connection on the
+    /// path.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; `Refused(NoWatcher)` if there was none.
+    pub async fn remove_watch(&self, path: &str, mode: AddWatchMode) -> Result<(), RequestError> {
+        let kind = match mode {
+            AddWatchMode::Persistent => WatcherType::Persistent,
+            AddWatchMode::PersistentRecursive => WatcherType::PersistentRecursive,
+            _ => return Err(RequestError::Refused(ErrorCode::BadArguments)),
+        };
+        let request = WatchesRequest { path: path.to_owned(), kind };
+        match self.request(Request::RemoveWatches(request)).await {
+            // `WatcherType.fromInt` fails as decoding does.
+            Err(RequestError::Refused(ErrorCode::MarshallingError)) => self.remove_watches(path).await,
+            removed => removed.map(|_| ()),
+        }
+    }
+
+    /// Registers many watches at once, as a resume does: for a new session that takes the place of an expired
+    /// one. One-shot watches report what changes from now on, that is, since the newest transaction that this
+    /// session has seen. After an error some of the watches may be registered.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn restore_watches(&self, watches: &WatchSet) -> Result<(), RequestError> {
+        watches.paths().try_for_each(|path| check_path(path))?;
+        if self.credentials().last_zxid == Zxid::ZERO && !watches.is_empty() {
+            // The first answer of any kind tells what is now.
+            match self.exists("/").await {
+                Ok(_) | Err(RequestError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let seen = self.credentials().last_zxid;
+        for request in watches.requests(seen, &self.chroot, self.max_frame) {
+            self.ask(&request).await?;
+        }
+        Ok(())
+    }
+
     /// Removes every watch of this connection on a path.
     ///
     /// # Errors
@@ -347,27 +414,40 @@ impl Session {
         self.request(Request::RemoveWatches(request)).await.map(|_| ())
     }
 
-    /// The session's own ephemerals below a prefix, in no order.
+    /// The session's own ephemerals at a prefix or below it, in no order.
     ///
     /// # Errors
     /// See [`RequestError`]; servers before 3.6 answer `Unimplemented`.
     pub async fn ephemerals(&self, prefix: &str) -> Result<Vec<String>, RequestError> {
         match self.request(Request::GetEphemerals(PathRequest { path: prefix.to_owned() })).await? {
-            Response::Strings(paths) => Ok(paths.strings),
-            other => Err(unexpected(&other)),
+            Response::Strings(mut paths) => {
+                // Servers compare characters, not components.
+                paths.strings.retain(|path| is_below(path, prefix));
+                Ok(paths.strings)
+            }
+            _ => Err(unexpected()),
         }
     }
 
     /// Servers answer a bad identity with AuthFailed and close; a request behind it shows which it was.
     async fn confirm_auth(&self, auth: &[Auth]) -> Result<(), AttachError> {
         match self.request(Request::Exists(unwatched("/"))).await {
-            Err(RequestError::Refused(ErrorCode::AuthFailed)) => {
+            Err(RequestError::Refused(ErrorCode::AuthFailed | ErrorCode::SessionClosedRequireSaslAuth)) => {
                 let scheme = auth.iter().map(|a| a.scheme.as_str()).collect::<Vec<_>>().join(", ");
                 Err(AttachError::AuthFailed { scheme })
             }
             Err(RequestError::NotSent(lost) | RequestError::Unknown(lost)) => Err(lost.into()),
             _ => Ok(()),
         }
+    }
+}
+
+fn check_path(path: &str) -> Result<(), RequestError> {
+    match path::validate(path) {
+        Err(reason) if !is_sequential_parent(path) => {
+            Err(RequestError::Path { path: path.to_owned(), reason })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -389,6 +469,6 @@ fn absent(result: Result<Response, RequestError>) -> Result<Option<Response>, Re
 }
 
 /// The driver decodes by the request's own kind, so this cannot happen; it is an error all the same.
-fn unexpected(response: &Response) -> RequestError {
-    RequestError::Unknown(Lost::Protocol(format!("an answer of another kind: {response:?}")))
+fn unexpected() -> RequestError {
+    RequestError::Unknown(Lost::Protocol("an answer of another kind".to_owned()))
 }

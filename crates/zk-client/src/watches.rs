@@ -1,7 +1,9 @@
 //! Watches to register again on a new connection.
 
 use zk_wire::ids::Zxid;
-use zk_wire::request::{Request, SetWatches2};
+use zk_wire::request::{Request, SetWatches, SetWatches2};
+
+use crate::chroot::Chroot;
 
 /// The watches of a session, by kind. They live in the connection, so they are sent again after a resume;
 /// the server then reports at once what changed since the last transaction seen.
@@ -22,6 +24,9 @@ pub struct WatchSet {
 /// One setWatches2 holds at most this many bytes of paths (`ClientCnxn.SET_WATCHES_MAX_LENGTH`).
 const CHUNK_BYTES: usize = 128 * 1024;
 
+/// A setWatches2 without any path: header, zxid, five lengths.
+const OVERHEAD_BYTES: usize = 8 + 8 + 5 * 4;
+
 impl WatchSet {
     /// Is there nothing to register?
     #[must_use]
@@ -33,24 +38,45 @@ impl WatchSet {
         [&self.data, &self.exist, &self.child, &self.persistent, &self.persistent_recursive]
     }
 
-    /// The requests that register them all, each below the chunk size unless one path alone is above it.
-    pub(crate) fn requests(&self, relative_zxid: Zxid) -> Vec<Request> {
+    /// All paths, of every kind.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &String> {
+        self.kinds().into_iter().flatten()
+    }
+
+    /// The requests that register them all, with the server's paths. Each has at most `max_frame` bytes and
+    /// about [`CHUNK_BYTES`], unless one path alone has more.
+    pub(crate) fn requests(&self, relative_zxid: Zxid, chroot: &Chroot, max_frame: usize) -> Vec<Request> {
+        let limit = CHUNK_BYTES.min(max_frame.saturating_sub(OVERHEAD_BYTES));
         let mut requests = Vec::new();
         let (mut chunk, mut bytes) = (empty(relative_zxid), 0);
         for (kind, paths) in self.kinds().into_iter().enumerate() {
             for path in paths {
-                if bytes > 0 && bytes + 4 + path.len() > CHUNK_BYTES {
-                    requests.push(Request::SetWatches2(std::mem::replace(&mut chunk, empty(relative_zxid))));
+                let mut path = path.clone();
+                chroot.outward(&mut path);
+                if bytes > 0 && bytes + 4 + path.len() > limit {
+                    requests.push(request(std::mem::replace(&mut chunk, empty(relative_zxid))));
                     bytes = 0;
                 }
                 bytes += 4 + path.len();
-                of_kind(&mut chunk, kind).push(path.clone());
+                of_kind(&mut chunk, kind).push(path);
             }
         }
         if bytes > 0 {
-            requests.push(Request::SetWatches2(chunk));
+            requests.push(request(chunk));
         }
         requests
+    }
+}
+
+/// Servers before 3.6 know setWatches only, so it is asked wherever it suffices, as `ClientCnxn` does.
+fn request(chunk: SetWatches2) -> Request {
+    match chunk {
+        SetWatches2 { relative_zxid, data, exist, child, persistent, persistent_recursive }
+            if persistent.is_empty() && persistent_recursive.is_empty() =>
+        {
+            Request::SetWatches(SetWatches { relative_zxid, data, exist, child })
+        }
+        chunk => Request::SetWatches2(chunk),
     }
 }
 
@@ -77,29 +103,71 @@ fn of_kind(chunk: &mut SetWatches2, kind: usize) -> &mut Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use zk_wire::codes::OpCode;
+
     use super::*;
 
-    #[test]
-    fn every_path_is_in_exactly_one_chunk_of_bounded_size() {
+    fn set() -> WatchSet {
         let path = |kind: &str, n: usize| format!("/{kind}/{n:0100}");
-        let set = WatchSet {
+        WatchSet {
             child: (0..3_000).map(|n| path("child", n)).collect(),
             persistent: (0..10).map(|n| path("persistent", n)).collect(),
             ..WatchSet::default()
-        };
-        let requests = set.requests(Zxid(7));
+        }
+    }
+
+    fn length(request: &Request) -> usize {
+        let mut frame = Vec::new();
+        request.encode(0, &mut frame);
+        frame.len()
+    }
+
+    #[test]
+    fn every_path_is_in_exactly_one_chunk_of_bounded_size() {
+        let requests = set().requests(Zxid(7), &Chroot::default(), 1 << 20);
         let mut gathered = WatchSet::default();
         for request in &requests {
-            let mut frame = Vec::new();
-            request.encode(0, &mut frame);
-            assert!(frame.len() < CHUNK_BYTES + 64, "{}", frame.len());
-            let Request::SetWatches2(chunk) = request else { panic!("{request:?}") };
-            assert_eq!(chunk.relative_zxid, Zxid(7));
-            gathered.child.extend(chunk.child.clone());
-            gathered.persistent.extend(chunk.persistent.clone());
+            assert!(length(request) <= CHUNK_BYTES + OVERHEAD_BYTES, "{}", length(request));
+            match request {
+                Request::SetWatches(chunk) => {
+                    assert_eq!(chunk.relative_zxid, Zxid(7));
+                    gathered.child.extend(chunk.child.clone());
+                }
+                Request::SetWatches2(chunk) => {
+                    assert_eq!(chunk.relative_zxid, Zxid(7));
+                    gathered.child.extend(chunk.child.clone());
+                    gathered.persistent.extend(chunk.persistent.clone());
+                }
+                other => panic!("{other:?}"),
+            }
         }
-        assert_eq!(gathered, set);
+        assert_eq!(gathered, set());
         assert_eq!(requests.len(), 3);
-        assert_eq!(WatchSet::default().requests(Zxid(7)), []);
+        assert_eq!(WatchSet::default().requests(Zxid(7), &Chroot::default(), 1 << 20), []);
+    }
+
+    #[test]
+    fn a_chroot_counts_and_so_does_a_smaller_frame() {
+        let long = Chroot::new(&format!("/{}", "c".repeat(1_000)));
+        for (chroot, max_frame, limit) in [
+            (&long, 1 << 20, CHUNK_BYTES + OVERHEAD_BYTES),
+            (&long, 10_000, 10_000),
+            (&Chroot::default(), 10_000, 10_000),
+        ] {
+            for request in set().requests(Zxid(7), chroot, max_frame) {
+                assert!(length(&request) <= limit, "{} in a frame of {max_frame}", length(&request));
+            }
+        }
+    }
+
+    #[test]
+    fn one_shot_watches_alone_need_no_server_that_knows_persistent_ones() {
+        let ops = |set: WatchSet| {
+            set.requests(Zxid(7), &Chroot::default(), 1 << 20).iter().map(Request::op).collect::<Vec<_>>()
+        };
+        let paths = vec!["/a".to_owned()];
+        let one_shot = WatchSet { data: paths.clone(), exist: paths.clone(), ..WatchSet::default() };
+        assert_eq!(ops(one_shot.clone()), [OpCode::SetWatches]);
+        assert_eq!(ops(WatchSet { persistent: paths, ..one_shot }), [OpCode::SetWatches2]);
     }
 }
