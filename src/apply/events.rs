@@ -8,6 +8,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::Semaphore;
 
+use crate::api_error::said;
 use crate::model::Service;
 use crate::plan::Refusal;
 
@@ -72,7 +73,7 @@ impl Events {
             let _permit = permit;
             match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!("cannot write an Event: {:#}", anyhow::Error::from(error)),
+                Ok(Err(error)) => tracing::warn!("cannot write an Event: {}", said(&error)),
                 Err(_) => tracing::warn!("cannot write an Event: no answer within {TIMEOUT:?}"),
             }
         });

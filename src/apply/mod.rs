@@ -1,17 +1,20 @@
 //! The daemon: observations in, plans made, writes out.
 //!
 //! ```text
-//!   observe ──changed keys──▶ Bridge ──Changes of one Service──▶ write ──multis──▶ session::Pool
-//!                               ▲  ▲                               │
-//!   Pool: expired, resumed ─────┘  └────────── Outcome ◀───────────┘
+//!   observe ──changed keys──▶ Bridge ──Change of one Service──▶ write ──multis──▶ session::Pool
+//!                               │  ▲                             │                 │
+//!                            Ledger└──────────── Outcome ◀───────┘                 │
+//!                               ▲└──────────── looks, events ◀─────────────────────┘
 //!                               └──▶ Events on Services
 //! ```
 //!
-//! One task owns all state; each Service has at most one change under way. In the steady state nothing is
-//! written on either side.
+//! One task owns all state, and its ledger decides; each Service has at most one change under way. In the
+//! steady state nothing is written on either side.
 
 mod bridge;
 mod events;
+mod ledger;
+mod queue;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};

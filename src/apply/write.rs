@@ -1,29 +1,28 @@
-//! Carries out the changes of one Service.
+//! Carries out the changes of one Service, once. What could not be carried out, or whose answer was lost, is
+//! said, not tried again: whoever planned it looks, and plans anew.
 //!
-//! A step is over when each of its ops is settled: done, refused, or found to be done already. Only then
-//! does the next begin, so that deletes wait for all creates. A lost connection is waited for; an answer
-//! that was lost with it is found out by reading.
+//! A step begins when each op of the one before is settled, so that deletes wait for all creates.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use zk_wire::acl::Acl;
 use zk_wire::codes::{CreateMode, ErrorCode};
 use zk_wire::ids::SessionId;
 use zk_wire::multi::{MultiResult, WriteOp};
 use zk_wire::request::{CreateRequest, DeleteRequest, SetDataRequest};
 
-use crate::model::{Fingerprint, ZnodePath};
-use crate::plan::{Changes, Op, Refusal, Steps, steps};
-use crate::session::{Owned, Pool, WriteError};
+use super::ledger::{Change, Settled};
+use crate::model::ZnodePath;
+use crate::plan::{Op, Refusal, Step, Steps, steps};
+use crate::session::{Owned, PlaceError, Sessions, WriteError};
 
 /// What became of a change.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Directories that exist now.
     pub(super) directories: BTreeSet<ZnodePath>,
-    /// Leaves that we hold now, or do not hold any more.
-    pub(super) settled: BTreeMap<ZnodePath, Option<Owned>>,
+    /// Leaves that were carried out, or must be looked at. What is not in here is as it was.
+    pub(super) settled: BTreeMap<ZnodePath, Settled>,
     /// Leaves that could not be written, and why.
     pub(super) refusals: BTreeSet<Refusal>,
     /// How it ended.
@@ -33,10 +32,10 @@ pub(super) struct Outcome {
 /// How a change ended.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum End {
-    /// Every op is settled.
+    /// Every op was carried out, or waits for a look.
     #[default]
     Done,
-    /// Something went wrong that may pass; plan again, a little later.
+    /// Something was not, and may be later.
     Again,
     /// Another process leads.
     Fenced,
@@ -46,40 +45,58 @@ pub(super) enum End {
 const MULTI_BYTES: usize = 256 * 1024;
 /// The most ops of a multi: a failure names one culprit, and the rest is sent again.
 const MULTI_OPS: usize = 500;
-/// Attempts at one multi before its Service is planned anew.
-const ATTEMPTS: usize = 64;
 
-/// Carries out `changes`; `held` is what we hold of this Service.
-pub(super) async fn write(pool: Pool, changes: Changes, held: BTreeMap<ZnodePath, Owned>) -> Outcome {
-    let Steps { directories, steps } = steps(changes);
-    let mut writer = Writer { pool, held, outcome: Outcome::default() };
-    writer.outcome.end = match writer.run(directories, steps).await {
-        Ok(()) => End::Done,
-        Err(end) => end,
+/// Carries out a change.
+pub(super) async fn write(sessions: impl Sessions, change: Change) -> Outcome {
+    let Change { changes, held } = change;
+    let mut writer = Writer {
+        sessions,
+        held,
+        reserved: BTreeMap::new(),
+        blocked: BTreeSet::new(),
+        is_complete: true,
+        outcome: Outcome::default(),
     };
+    if let Err(stop) = writer.run(steps(changes)).await {
+        writer.outcome.end = stop.0;
+    }
+    writer.give_back();
     writer.outcome
 }
 
-struct Writer {
-    pool: Pool,
+struct Writer<S> {
+    sessions: S,
     held: BTreeMap<ZnodePath, Owned>,
+    /// Creates that have a place.
+    reserved: BTreeMap<ZnodePath, SessionId>,
+    /// Directories that cannot be had.
+    blocked: BTreeSet<ZnodePath>,
+    /// Were all ops so far carried out?
+    is_complete: bool,
     outcome: Outcome,
 }
 
-/// An op with the session that carries it out, and the version that it expects.
-#[derive(Debug, Clone)]
+/// Nothing more is tried now.
+struct Stop(End);
+
+/// An op with the version that it expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Placed {
     op: Op,
     version: i32,
 }
 
-impl Writer {
-    async fn run(&mut self, directories: BTreeSet<ZnodePath>, steps: Vec<Vec<Op>>) -> Result<(), End> {
+impl<S: Sessions> Writer<S> {
+    async fn run(&mut self, Steps { directories, steps }: Steps) -> Result<(), Stop> {
         for directory in directories {
             self.ensure(directory).await?;
         }
-        for step in steps {
-            for (session, ops) in self.place(step).await? {
+        for Step { ops, needs_all } in steps {
+            if needs_all && !self.is_complete {
+                self.outcome.end = End::Again;
+                continue;
+            }
+            for (session, ops) in self.place(ops).await? {
                 for batch in batches(ops) {
                     self.batch(session, batch).await?;
                 }
@@ -88,186 +105,187 @@ impl Writer {
         Ok(())
     }
 
-    async fn ensure(&mut self, directory: ZnodePath) -> Result<(), End> {
-        match self.pool.ensure_directory(&directory).await {
+    /// A directory that the server refuses blocks what is below it, and nothing else.
+    async fn ensure(&mut self, directory: ZnodePath) -> Result<(), Stop> {
+        match self.sessions.ensure_directory(&directory).await {
             Ok(()) => {
                 self.outcome.directories.insert(directory);
-                Ok(())
             }
             Err(WriteError::Refused(error)) => {
-                let refusal = Refusal::Rejected { path: directory, reason: error.to_string() };
-                self.outcome.refusals.insert(refusal);
-                Err(End::Again)
+                self.refuse(directory.clone(), error.to_string());
+                self.blocked.insert(directory);
             }
-            Err(error) => Err(end_of(&error)),
+            Err(error) => return Err(stop(&error)),
         }
+        Ok(())
     }
 
-    /// Finds each op its session. Leaves that are not ours any more are dropped from the plan: somebody
-    /// replaced them, and they are his.
-    async fn place(&mut self, step: Vec<Op>) -> Result<BTreeMap<SessionId, Vec<Placed>>, End> {
+    /// Finds each op its session. What was refused, or is not as we believe, is left out.
+    async fn place(&mut self, ops: Vec<Op>) -> Result<BTreeMap<SessionId, Vec<Placed>>, Stop> {
         let mut placed: BTreeMap<SessionId, Vec<Placed>> = BTreeMap::new();
-        let (creates, others): (Vec<_>, Vec<_>) =
-            step.into_iter().partition(|op| matches!(op, Op::Create(..)));
-        for op in creates {
-            match self.pool.place(op.path()).await {
-                Ok(session) => placed.entry(session).or_default().push(Placed { op, version: -1 }),
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.outcome.refusals.insert(Refusal::OverBudget { path: op.path().clone(), reason });
+        let mut others: BTreeMap<SessionId, Vec<Op>> = BTreeMap::new();
+        for op in ops {
+            match (&op, self.held.get(op.path())) {
+                (Op::Create(path, _), _) => {
+                    if let Some(session) = self.place_create(path).await {
+                        placed.entry(session).or_default().push(Placed { op, version: -1 });
+                    }
                 }
+                (_, Some(owned)) => others.entry(owned.session).or_default().push(op),
+                // Not ours: a plan never asks for that.
+                (_, None) => self.settle(op.path().clone(), Settled::Moved),
             }
         }
-        let paths: Vec<_> = others.iter().map(|op| op.path().clone()).collect();
-        let stats = if paths.is_empty() {
-            Vec::new()
-        } else {
-            self.pool.stats(&paths).await.map_err(|e| end_of(&e))?
-        };
-        for (op, stat) in others.into_iter().zip(stats) {
-            let Some(owned) = self.held.get(op.path()).copied() else { continue };
-            match stat {
-                Some(stat) if stat.czxid == owned.czxid && stat.ephemeral_owner == owned.session => {
-                    placed.entry(owned.session).or_default().push(Placed { op, version: stat.version });
+        for (session, ops) in others {
+            let paths: Vec<_> = ops.iter().map(|op| op.path().clone()).collect();
+            // Between this look and the write somebody may still replace the znode, but nobody has time to.
+            let stats = self.sessions.stats(session, &paths).await.map_err(|error| stop(&error))?;
+            for (op, stat) in ops.into_iter().zip(stats) {
+                let owned = self.held.get(op.path()).copied();
+                match stat.filter(|stat| owned.is_some_and(|owned| owned.czxid == stat.czxid)) {
+                    Some(stat) => {
+                        placed.entry(session).or_default().push(Placed { op, version: stat.version });
+                    }
+                    None => self.settle(op.path().clone(), Settled::Moved),
                 }
-                _ => self.lost(op.path().clone(), owned.session),
             }
         }
         Ok(placed)
     }
 
-    /// Sends one multi until each of its ops is settled.
-    async fn batch(&mut self, session: SessionId, ops: Vec<Placed>) -> Result<(), End> {
-        let mut ops: VecDeque<Placed> = ops.into();
-        for _ in 0..ATTEMPTS {
-            if ops.is_empty() {
-                return Ok(());
+    async fn place_create(&mut self, path: &ZnodePath) -> Option<SessionId> {
+        if self.blocked.iter().any(|directory| path.is_below(directory)) {
+            self.is_complete = false;
+            return None;
+        }
+        match self.sessions.place(path).await {
+            Ok(session) => {
+                self.reserved.insert(path.clone(), session);
+                Some(session)
             }
-            match self.pool.write(session, ops.iter().map(Placed::request).collect()).await {
+            Err(error) => {
+                let (path, reason) = (path.clone(), error.to_string());
+                if let PlaceError::Full(_) = error {
+                    self.outcome.refusals.insert(Refusal::OverBudget { path, reason });
+                } else {
+                    tracing::warn!(%path, "not published yet: {reason}");
+                }
+                self.is_complete = false;
+                self.outcome.end = End::Again;
+                None
+            }
+        }
+    }
+
+    /// Sends one multi. A culprit is taken out and the rest is sent again, so this ends.
+    async fn batch(&mut self, session: SessionId, ops: Vec<Placed>) -> Result<(), Stop> {
+        let mut ops: VecDeque<Placed> = ops.into();
+        while !ops.is_empty() {
+            match self.sessions.write(session, ops.iter().map(Placed::request).collect()).await {
                 Ok(results) => {
                     for (placed, result) in ops.drain(..).zip(results) {
-                        self.done(session, placed, &result);
+                        self.done(placed, &result);
                     }
                 }
                 Err(WriteError::Culprit { index, code }) => {
-                    if let Some(culprit) = ops.remove(index) {
-                        ops.extend(self.culprit(session, culprit, code).await?);
+                    let Some(culprit) = ops.remove(index) else { return Err(Stop(End::Again)) };
+                    if code == ErrorCode::NodeExists {
+                        self.set_aside_existing(session, &mut ops).await?;
                     }
+                    ops.extend(self.culprit(culprit, code).await?);
                 }
-                Err(WriteError::Unknown(lost)) => {
-                    tracing::debug!(%lost, "finding out what was written");
-                    let mut rest = VecDeque::new();
-                    for placed in ops.drain(..) {
-                        rest.extend(self.find_out(session, placed).await?);
+                Err(error @ WriteError::Unknown(_)) => {
+                    for Placed { op, .. } in ops {
+                        self.settle(op.path().clone(), Settled::Unknown(session));
                     }
-                    ops = rest;
+                    return Err(stop(&error));
                 }
                 Err(WriteError::Refused(error)) => {
                     for Placed { op, .. } in ops.drain(..) {
-                        self.reject(session, &op, error.to_string());
+                        self.refuse(op.path().clone(), error.to_string());
                     }
                 }
-                Err(error @ (WriteError::Expired(_) | WriteError::Fenced)) => return Err(end_of(&error)),
+                Err(error) => return Err(stop(&error)),
             }
         }
-        Err(End::Again)
+        Ok(())
     }
 
-    fn done(&mut self, session: SessionId, Placed { op, .. }: Placed, result: &MultiResult) {
-        let owned = match (&op, result) {
-            (Op::Create(_, data), MultiResult::Create2(_, stat)) => Some(owned(session, stat, data)),
-            (Op::Set(_, data), MultiResult::SetData(stat)) => Some(owned(session, stat, data)),
+    fn done(&mut self, Placed { op, .. }: Placed, result: &MultiResult) {
+        match (op, result) {
+            (Op::Create(path, data), MultiResult::Create2(_, stat))
+            | (Op::Set(path, data), MultiResult::SetData(stat)) => {
+                self.settle(path, Settled::Ours(Owned::new(stat, Some(&data))));
+            }
             (Op::Delete(path), MultiResult::Delete) => {
-                self.pool.release(session, path);
-                None
+                if let Some(owned) = self.held.get(&path) {
+                    self.sessions.release(owned.session, &path);
+                }
+                self.settle(path, Settled::Gone);
             }
-            // A server that answers otherwise is not believed; the next plan reads.
-            _ => {
-                self.outcome.end = End::Again;
-                return;
-            }
-        };
-        self.outcome.settled.insert(op.path().clone(), owned);
+            // A server that answers otherwise is not believed.
+            (op, _) => self.settle(op.path().clone(), Settled::Moved),
+        }
+    }
+
+    /// Where one create finds its znode there already, others may: all are asked at once, instead of one
+    /// multi after the other.
+    async fn set_aside_existing(
+        &mut self,
+        session: SessionId,
+        ops: &mut VecDeque<Placed>,
+    ) -> Result<(), Stop> {
+        let is_create = |placed: &Placed| matches!(placed.op, Op::Create(..));
+        let paths: Vec<_> =
+            ops.iter().filter(|placed| is_create(placed)).map(|placed| placed.op.path().clone()).collect();
+        let stats = self.sessions.stats(session, &paths).await.map_err(|error| stop(&error))?;
+        for (path, _) in paths.into_iter().zip(stats).filter(|(_, stat)| stat.is_some()) {
+            ops.retain(|placed| !(is_create(placed) && *placed.op.path() == path));
+            self.settle(path, Settled::Moved);
+        }
+        Ok(())
     }
 
     /// Why one op failed, and what to send instead of it.
-    async fn culprit(
-        &mut self,
-        session: SessionId,
-        placed: Placed,
-        code: ErrorCode,
-    ) -> Result<Option<Placed>, End> {
+    async fn culprit(&mut self, placed: Placed, code: ErrorCode) -> Result<Option<Placed>, Stop> {
         match (&placed.op, code) {
             (Op::Create(path, _), ErrorCode::NoNode) => {
-                if let Some(directory) = path.parent() {
-                    self.ensure(directory).await?;
+                // Somebody removed the directory. Once is an accident.
+                let directory = path.parent().filter(|it| !self.outcome.directories.contains(it));
+                if let Some(directory) = directory {
+                    self.ensure(directory.clone()).await?;
+                    if !self.blocked.contains(&directory) {
+                        return Ok(Some(placed));
+                    }
                 }
-                Ok(Some(placed))
+                self.refuse(path.clone(), "its directory cannot be had".to_owned());
             }
             (_, ErrorCode::NodeExists | ErrorCode::NoNode | ErrorCode::BadVersion) => {
-                self.find_out(session, placed).await
+                self.settle(placed.op.path().clone(), Settled::Moved);
             }
-            (op, code) => {
-                self.reject(session, op, code.to_string());
-                Ok(None)
-            }
+            (op, code) => self.refuse(op.path().clone(), code.to_string()),
         }
+        Ok(None)
     }
 
-    /// Reads what is there, and says what is still to be done.
-    async fn find_out(&mut self, session: SessionId, placed: Placed) -> Result<Option<Placed>, End> {
-        let path = placed.op.path().clone();
-        let found = self.pool.read(&path).await.map_err(|error| end_of(&error))?;
-        match (placed.op, found) {
-            (Op::Create(_, data), None) => Ok(Some(Placed { op: Op::Create(path, data), version: -1 })),
-            (Op::Create(_, data) | Op::Set(_, data), Some((is, stat)))
-                if self.pool.owns(stat.ephemeral_owner) =>
-            {
-                if stat.ephemeral_owner != session {
-                    // It is ours, in another session; what was reserved here is not needed.
-                    self.pool.release(session, &path);
-                }
-                let owned = owned(stat.ephemeral_owner, &stat, &is);
-                self.outcome.settled.insert(path.clone(), Some(owned));
-                self.held.insert(path.clone(), owned);
-                if is == data {
-                    return Ok(None);
-                }
-                if stat.ephemeral_owner != session {
-                    return Err(End::Again);
-                }
-                Ok(Some(Placed { op: Op::Set(path, data), version: stat.version }))
-            }
-            (Op::Create(..), Some((_, stat))) => {
-                self.pool.release(session, &path);
-                let holder = match stat.ephemeral_owner {
-                    SessionId::NONE => "a persistent znode that is not ours".to_owned(),
-                    other => format!("session {other}, which is not ours"),
-                };
-                self.outcome.refusals.insert(Refusal::Conflict { path, holder });
-                Ok(None)
-            }
-            (Op::Delete(_), Some((_, stat))) if stat.ephemeral_owner == session => {
-                Ok(Some(Placed { op: Op::Delete(path), version: stat.version }))
-            }
-            (Op::Set(..) | Op::Delete(_), _) => {
-                self.lost(path, session);
-                Ok(None)
-            }
-        }
+    fn settle(&mut self, path: ZnodePath, settled: Settled) {
+        self.is_complete &= matches!(settled, Settled::Ours(_) | Settled::Gone);
+        self.outcome.settled.insert(path, settled);
     }
 
-    /// We do not hold this leaf any more.
-    fn lost(&mut self, path: ZnodePath, session: SessionId) {
-        self.pool.release(session, &path);
-        self.outcome.settled.insert(path, None);
+    fn refuse(&mut self, path: ZnodePath, reason: String) {
+        self.is_complete = false;
+        self.outcome.end = End::Again;
+        self.outcome.refusals.insert(Refusal::Rejected { path, reason });
     }
 
-    fn reject(&mut self, session: SessionId, op: &Op, reason: String) {
-        if matches!(op, Op::Create(..)) {
-            self.pool.release(session, op.path());
+    /// The room of what did not come. What nobody knows keeps it, until it is looked at.
+    fn give_back(&mut self) {
+        for (path, session) in &self.reserved {
+            if !matches!(self.outcome.settled.get(path), Some(Settled::Ours(_) | Settled::Unknown(_))) {
+                self.sessions.release(*session, path);
+            }
         }
-        self.outcome.refusals.insert(Refusal::Rejected { path: op.path().clone(), reason });
     }
 }
 
@@ -291,18 +309,9 @@ impl Placed {
     }
 }
 
-fn owned(session: SessionId, stat: &zk_wire::stat::Stat, data: &Bytes) -> Owned {
-    Owned { session, czxid: stat.czxid, version: stat.version, fingerprint: Fingerprint::of(data) }
-}
-
-fn end_of(error: &WriteError) -> End {
-    match error {
-        WriteError::Fenced => End::Fenced,
-        WriteError::Expired(_)
-        | WriteError::Unknown(_)
-        | WriteError::Culprit { .. }
-        | WriteError::Refused(_) => End::Again,
-    }
+fn stop(error: &WriteError) -> Stop {
+    tracing::debug!("a change was cut short: {error}");
+    Stop(if matches!(error, WriteError::Fenced) { End::Fenced } else { End::Again })
 }
 
 /// Cuts ops into multis.
@@ -324,20 +333,5 @@ fn batches(ops: Vec<Placed>) -> Vec<Vec<Placed>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn multis_are_bounded_in_bytes_and_ops_and_lose_nothing() {
-        let op = |n: usize, size: usize| Placed {
-            op: Op::Create(ZnodePath::new(&format!("/n{n}")).unwrap(), vec![0; size].into()),
-            version: -1,
-        };
-        let small: Vec<_> = (0..1_200).map(|n| op(n, 1)).collect();
-        let sizes: Vec<_> = batches(small).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [500, 500, 200]);
-        let large: Vec<_> = (0..9).map(|n| op(n, 100_000)).collect();
-        let sizes: Vec<_> = batches(large).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [2, 2, 2, 2, 1]);
-    }
-}
+#[path = "write_test.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! `zoobridge run`: the bridge.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::Client;
@@ -9,7 +10,7 @@ use zk_client::Auth;
 
 use crate::apply::Bridge;
 use crate::config::Config;
-use crate::observe::watch::observations;
+use crate::observe::watch::{WATCH_SECONDS, observations};
 use crate::session::{CredentialStore, Leadership, Pool, PoolConfig};
 
 /// What was typed.
@@ -31,8 +32,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut kube = kube::Config::infer().await.context(
         "no way to reach a Kubernetes API: neither in a cluster, nor is there a kubeconfig (KUBECONFIG)",
     )?;
-    // Watches are silent for long; the watcher has a limit of its own.
-    kube.read_timeout = None;
+    // A watch is silent for long; a connection that is silent for longer is broken.
+    kube.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 10));
     tracing::info!(api = %kube.cluster_url, zookeeper = %config.zookeeper.connect, "starting");
     let namespace = config.sessions.namespace.clone().unwrap_or_else(|| kube.default_namespace.clone());
     let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;

@@ -18,13 +18,23 @@ pub enum Op {
     Delete(ZnodePath),
 }
 
-/// The writes of one change, in order: all of a step are acknowledged before the next one begins.
+/// The writes of one change, in order: all of a step are settled before the next one begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steps {
     /// Directories to ensure, parents first.
     pub directories: BTreeSet<ZnodePath>,
     /// Writes, step by step.
-    pub steps: Vec<Vec<Op>>,
+    pub steps: Vec<Step>,
+}
+
+/// Writes that may happen in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The writes.
+    pub ops: Vec<Op>,
+    /// Only if every op of the earlier steps was carried out: these leaves stand for endpoints that are still
+    /// ready, under names that the earlier steps replace.
+    pub needs_all: bool,
 }
 
 impl Op {
@@ -54,14 +64,18 @@ impl Op {
 /// can show that its recorder sees the difference; nobody else wants it.
 #[must_use]
 pub fn steps(changes: Changes) -> Steps {
-    let Changes { directories, creates, sets, deletes } = changes;
+    let Changes { directories, creates, sets, gone, replaced } = changes;
     let creates = creates.into_iter().map(|(path, data)| Op::Create(path, data));
     let sets = sets.into_iter().map(|(path, data)| Op::Set(path, data));
-    let mut steps: Vec<Vec<Op>> =
-        vec![creates.chain(sets).collect(), deletes.into_iter().map(Op::Delete).collect()];
+    let deletes = |paths: BTreeSet<ZnodePath>| paths.into_iter().map(Op::Delete).collect();
+    let mut steps = vec![
+        Step { ops: creates.chain(sets).collect(), needs_all: false },
+        Step { ops: deletes(gone), needs_all: false },
+        Step { ops: deletes(replaced), needs_all: true },
+    ];
     if cfg!(feature = "delete-first") {
         steps.reverse();
     }
-    steps.retain(|step| !step.is_empty());
+    steps.retain(|step| !step.ops.is_empty());
     Steps { directories, steps }
 }

@@ -1,16 +1,18 @@
 //! From what we own to what should be there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 
 use super::desired::{Desired, Roots};
+use crate::format::Format;
 use crate::model::{Fingerprint, Known, ZnodePath};
 
 /// What is known of a leaf that we own.
 pub trait Held {
-    /// Stands for its data.
-    fn fingerprint(&self) -> Fingerprint;
+    /// Stands for its data; `None` if that could not be read.
+    fn fingerprint(&self) -> Option<Fingerprint>;
 }
 
 /// What must be done for one Service.
@@ -22,8 +24,10 @@ pub struct Changes {
     pub creates: BTreeMap<ZnodePath, Bytes>,
     /// Leaves whose data must change.
     pub sets: BTreeMap<ZnodePath, Bytes>,
-    /// Leaves to delete.
-    pub deletes: BTreeSet<ZnodePath>,
+    /// Leaves to delete: their endpoints are not ready any more.
+    pub gone: BTreeSet<ZnodePath>,
+    /// Leaves to delete once all the rest is done: their endpoints are ready, under other names.
+    pub replaced: BTreeSet<ZnodePath>,
 }
 
 impl Changes {
@@ -33,7 +37,13 @@ impl Changes {
         self.directories.is_empty()
             && self.creates.is_empty()
             && self.sets.is_empty()
-            && self.deletes.is_empty()
+            && self.gone.is_empty()
+            && self.replaced.is_empty()
+    }
+
+    /// Every leaf that is created, set or deleted.
+    pub fn touched(&self) -> impl Iterator<Item = &ZnodePath> {
+        self.creates.keys().chain(self.sets.keys()).chain(&self.gone).chain(&self.replaced)
     }
 }
 
@@ -58,16 +68,19 @@ pub fn diff<L: Held>(
             None => {
                 changes.creates.insert(path.clone(), data.clone());
             }
-            Some(leaf) if leaf.fingerprint() != Fingerprint::of(data) => {
+            Some(leaf) if leaf.fingerprint() != Some(Fingerprint::of(data)) => {
                 changes.sets.insert(path.clone(), data.clone());
             }
             Some(_) => {}
         }
     }
-    for path in held.keys().filter(|path| !desired.leaves.contains_key(*path)) {
-        if !may_still_be_ready(desired, roots, path) {
-            changes.deletes.insert(path.clone());
-        }
+    let unwanted = held.keys().filter(|path| !desired.leaves.contains_key(*path));
+    let mut unwanted = unwanted.filter(|path| !may_still_be_ready(desired, roots, path)).peekable();
+    if unwanted.peek().is_some() {
+        let ready = endpoints(desired.leaves.keys(), roots);
+        let (replaced, gone) =
+            unwanted.cloned().partition(|path| endpoint(path, roots).is_some_and(|it| ready.contains(&it)));
+        (changes.replaced, changes.gone) = (replaced, gone);
     }
     if cfg!(feature = "delete-first") && !changes.is_empty() {
         return start_over(changes, desired, held);
@@ -80,14 +93,24 @@ fn start_over<L>(changes: Changes, desired: &Desired, held: &BTreeMap<ZnodePath,
     Changes {
         creates: desired.leaves.clone(),
         sets: BTreeMap::new(),
-        deletes: held.keys().cloned().collect(),
+        gone: held.keys().cloned().collect(),
+        replaced: BTreeSet::new(),
         ..changes
     }
 }
 
+/// What a leaf stands for, as far as its name tells.
+fn endpoint(path: &ZnodePath, roots: &Roots) -> Option<(Format, IpAddr)> {
+    let format = roots.format_of(path)?;
+    Some((format, format.address(path.name())?))
+}
+
+fn endpoints<'p>(paths: impl Iterator<Item = &'p ZnodePath>, roots: &Roots) -> BTreeSet<(Format, IpAddr)> {
+    paths.filter_map(|path| endpoint(path, roots)).collect()
+}
+
 /// Is this a leaf of a format that cannot be told now, with an address that is ready?
 fn may_still_be_ready(desired: &Desired, roots: &Roots, path: &ZnodePath) -> bool {
-    let Some(format) = roots.format_of(path) else { return false };
-    let Some(ready) = desired.undetermined.get(&format) else { return false };
-    format.address(path.name()).is_some_and(|address| ready.contains(&address))
+    let Some((format, address)) = endpoint(path, roots) else { return false };
+    desired.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
 }

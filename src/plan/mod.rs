@@ -16,7 +16,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Op, Steps, steps};
+pub use batch::{Op, Step, Steps, steps};
 pub use desired::{Desired, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use publication::{Asked, Publication, Target, publications};

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::rules::Rules;
 use super::{BadValue, Refusal};
-use crate::format::Format;
 use crate::format::curator::Curator;
-use crate::format::dubbo::{Dubbo, DubboError};
+use crate::format::dubbo::{Dubbo, DubboError, KeyPart};
+use crate::format::{Format, shortened};
 use crate::model::{PortChoice, Service};
 
 /// One directory that a Service wants to fill.
@@ -107,13 +107,13 @@ impl Asked {
             Some("") => own_name(),
             Some(name) => name.to_owned(),
         };
-        match zk_wire::path::validate_component(&name) {
-            Ok(()) => {
+        match Curator::new(&name) {
+            Ok(curator) => {
                 let port = port(service, CURATOR_PORT);
-                self.wanted.push(Publication { target: Target::Curator(Curator { name }), port });
+                self.wanted.push(Publication { target: Target::Curator(curator), port });
             }
             Err(reason) => {
-                let reason = BadValue::Name { name, reason: reason.to_string() };
+                let reason = BadValue::Name { name: shortened(&name), reason: reason.to_string() };
                 self.bad(Format::Curator, CURATOR, reason);
             }
         }
@@ -147,8 +147,7 @@ impl Asked {
                     let port = port(service, DUBBO_PORT);
                     self.wanted.push(Publication { target: Target::Dubbo { provider, ipv6 }, port });
                 }
-                Err(error @ DubboError::Interface(_)) => self.bad(Format::Dubbo, DUBBO, error.into()),
-                Err(error) => self.bad(Format::Dubbo, DUBBO_PARAMETERS, error.into()),
+                Err(error) => self.bad(Format::Dubbo, annotation_of(&error), error.into()),
             }
         }
     }
@@ -167,6 +166,22 @@ impl Asked {
     }
 }
 
+/// Where the mistake is. What is too long is so because of the parameters, if there are any.
+fn annotation_of(error: &DubboError) -> &'static str {
+    match error {
+        DubboError::Interface(_)
+        | DubboError::Sibling(_)
+        | DubboError::Key { part: KeyPart::Version | KeyPart::Group, .. } => DUBBO,
+        DubboError::Key { part: KeyPart::Application, .. } => DUBBO_APPLICATION,
+        DubboError::Malformed(_)
+        | DubboError::Name { .. }
+        | DubboError::Value { .. }
+        | DubboError::Stripped(_)
+        | DubboError::Reserved(_)
+        | DubboError::TooLong(_) => DUBBO_PARAMETERS,
+    }
+}
+
 /// The format's own port annotation, else the common one, else the only port.
 fn port(service: &Service, of_format: &str) -> PortChoice {
     match service.annotations.get(of_format).or_else(|| service.annotations.get(PORT)) {
@@ -175,5 +190,56 @@ fn port(service: &Service, of_format: &str) -> PortChoice {
             Ok(number) => PortChoice::Numbered(number),
             Err(_) => PortChoice::Named(port.clone()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Protocol, ServiceKey, ServicePort};
+
+    fn service(annotations: &[(&str, &str)]) -> Service {
+        let annotations = annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Service {
+            key: ServiceKey::new("shop", "orders"),
+            uid: "u".into(),
+            resource_version: "1".into(),
+            created_ms: 0,
+            annotations: annotations.collect(),
+            ports: vec![ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp }],
+            is_external_name: false,
+            prefers_ipv4: true,
+        }
+    }
+
+    #[test]
+    fn a_bad_annotation_is_refused_by_its_name_and_leaves_the_format_unclear() {
+        let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo]}]").unwrap();
+        let (long, huge) = ("x".repeat(256), format!("x={}", "y".repeat(100_000)));
+        for (annotations, annotation, format, part) in [
+            (vec![(CURATOR, &*long)], CURATOR, Format::Curator, "255"),
+            (vec![(CURATOR, "a/b")], CURATOR, Format::Curator, "'/'"),
+            (vec![(DUBBO, "a/B")], DUBBO, Format::Dubbo, "a/B"),
+            (vec![(DUBBO, "config")], DUBBO, Format::Dubbo, "config"),
+            (vec![(DUBBO, "a.B:0.0.0")], DUBBO, Format::Dubbo, "0.0.0"),
+            (vec![(DUBBO, "a.B"), (DUBBO_APPLICATION, "")], DUBBO_APPLICATION, Format::Dubbo, "empty"),
+            (vec![(DUBBO, "a.B"), (DUBBO_APPLICATION, "a;b=c")], DUBBO_APPLICATION, Format::Dubbo, "';'"),
+            (
+                vec![(DUBBO, "a.B"), (DUBBO_PARAMETERS, "x;dynamic=false")],
+                DUBBO_PARAMETERS,
+                Format::Dubbo,
+                "';'",
+            ),
+            (vec![(DUBBO, "a.B"), (DUBBO_PARAMETERS, &*huge)], DUBBO_PARAMETERS, Format::Dubbo, "4096"),
+        ] {
+            let Asked { wanted, refusals, unclear } = publications(&service(&annotations), &rules);
+            assert_eq!((wanted, unclear), (vec![], BTreeSet::from([format])));
+            let [Refusal::BadAnnotation { annotation: named, reason }] = refusals.as_slice() else {
+                panic!("{refusals:?}")
+            };
+            assert_eq!(named, annotation);
+            let reason = reason.to_string();
+            assert!(reason.contains(part) && reason.len() < 500, "{reason}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use crate::model::{
 };
 
 impl Held for Fingerprint {
-    fn fingerprint(&self) -> Fingerprint {
-        *self
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(*self)
     }
 }
 
@@ -26,7 +26,7 @@ fn everything() -> Rules {
 }
 
 fn service(annotations: &[(&str, &str)]) -> Service {
-    let port = |name: &str, port| ServicePort { name: name.to_owned(), port };
+    let port = |name: &str, port| ServicePort { name: name.to_owned(), port, protocol: Protocol::Tcp };
     Service {
         key: ServiceKey::new("shop", "orders"),
         uid: "u".into(),
@@ -94,7 +94,7 @@ proptest! {
         for state in &states {
             let (desired, changes) = plan(&service, state, &leaves);
             let after: BTreeSet<_> = desired.leaves.keys().cloned().collect();
-            for op in steps(changes).steps.iter().flatten() {
+            for op in steps(changes).steps.iter().flat_map(|step| &step.ops) {
                 carry_out(op, &mut leaves);
                 if !cfg!(feature = "delete-first") {
                     for path in before.intersection(&after) {
@@ -140,7 +140,7 @@ fn unknown_changes_nothing_and_a_service_that_is_gone_has_nothing() {
     assert_eq!(held.len(), 3);
     assert!(diff(&Known::Unknown, &held, &roots(), |_| false).is_empty());
     let gone = Known::Known(desired(None, [].iter(), &everything(), &roots()));
-    assert_eq!(diff(&gone, &held, &roots(), |_| false).deletes.len(), 3);
+    assert_eq!(diff(&gone, &held, &roots(), |_| false).gone.len(), 3);
 }
 
 #[test]
@@ -155,10 +155,25 @@ fn a_mistake_keeps_what_is_ready_and_lets_go_of_what_is_not() {
         service.annotations.insert(annotation.to_owned(), value.to_owned());
         let (desired, changes) = plan(&service, &[slice(&[(1, true)])], &held);
         assert!(!desired.refusals.is_empty(), "{annotation}");
-        let gone = changes.deletes.iter().filter(|path| path.as_str().contains("10.0.0.2")).count();
-        assert_eq!((gone, changes.deletes.len()), (3, 3), "{annotation}: {:?}", changes.deletes);
-        assert!(changes.creates.is_empty());
+        let gone = changes.gone.iter().filter(|path| path.as_str().contains("10.0.0.2")).count();
+        assert_eq!((gone, changes.gone.len()), (3, 3), "{annotation}: {:?}", changes.gone);
+        assert!(changes.creates.is_empty() && changes.replaced.is_empty());
     }
+}
+
+#[cfg(not(feature = "delete-first"))]
+#[test]
+fn a_leaf_that_another_replaces_goes_only_when_that_is_there() {
+    let (first, _) = plan(&both(), &[slice(&[(1, true), (2, true)])], &Leaves::new());
+    let held: Leaves =
+        first.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
+    let mut service = both();
+    service.annotations.insert("dubbo-parameters".to_owned(), "weight=1".to_owned());
+    let (_, changes) = plan(&service, &[slice(&[(1, true)])], &held);
+    // Endpoint 1 gets new names in two interfaces; endpoint 2 goes in three directories.
+    assert_eq!((changes.creates.len(), changes.replaced.len(), changes.gone.len()), (2, 2, 3));
+    let steps: Vec<_> = steps(changes).steps.iter().map(|step| (step.ops.len(), step.needs_all)).collect();
+    assert_eq!(steps, [(2, false), (3, false), (2, true)]);
 }
 
 #[test]

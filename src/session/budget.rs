@@ -3,17 +3,22 @@
 //! Closing a session is one transaction with the paths of all its ephemerals. Beyond `jute.maxbuffer`, 1 MiB
 //! by default, it takes an Apache ensemble down (ZOOKEEPER-4306).
 
+use std::collections::HashSet;
+
 use crate::model::ZnodePath;
 
-/// What a session is filled to before another one is opened, in bytes of [`ZnodePath::close_bytes`].
+/// What a session is filled to before another one is opened, in bytes of [`ZnodePath::close_bytes`] and the
+/// chroot in front of each path.
 const PREFERRED: usize = 512 * 1024;
 /// What it is filled to when no further session may be opened.
 const MOST: usize = 900 * 1024;
 
-/// Bytes reserved in one session. Reservations are made before the znode is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Budget {
+/// Paths reserved in one session. Reservations are made before the znode is; making one twice, or giving
+/// one back twice, changes nothing.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
     used: usize,
+    paths: HashSet<ZnodePath>,
 }
 
 /// No session has room.
@@ -27,25 +32,39 @@ pub struct OverBudget {
 }
 
 impl Budget {
-    /// Reserves room for a path.
-    pub fn reserve(&mut self, path: &ZnodePath) {
-        self.used += path.close_bytes();
+    /// Reserves room for a path; `chroot` is the length of what the server has in front of it.
+    pub(super) fn reserve(&mut self, path: &ZnodePath, chroot: usize) {
+        if self.paths.insert(path.clone()) {
+            self.used += cost(path, chroot);
+        }
     }
 
     /// Gives the room of a path back.
-    pub fn release(&mut self, path: &ZnodePath) {
-        self.used = self.used.saturating_sub(path.close_bytes());
+    pub(super) fn release(&mut self, path: &ZnodePath, chroot: usize) {
+        if self.paths.remove(path) {
+            self.used -= cost(path, chroot);
+        }
     }
 
     /// Bytes reserved.
     #[must_use]
-    pub fn used(self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.used
     }
+}
 
-    fn has_room(self, path: &ZnodePath, limit: usize) -> bool {
-        self.used + path.close_bytes() <= limit
-    }
+/// Bytes of a path in the transaction that closes its session.
+pub(super) fn cost(path: &ZnodePath, chroot: usize) -> usize {
+    path.close_bytes() + chroot
+}
+
+/// A session that a path could go into.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Bytes reserved in it.
+    pub(super) used: usize,
+    /// Is it attached? One that is not would hold the path up.
+    pub(super) attached: bool,
 }
 
 /// Where a new path goes.
@@ -59,18 +78,19 @@ pub(super) enum Placement {
     Nowhere,
 }
 
-/// The first session with room within the preferred budget; else a new one; else the emptiest one within
-/// the highest budget.
-pub(super) fn place(path: &ZnodePath, budgets: &[Budget], limit: usize) -> Placement {
-    if let Some(index) = budgets.iter().position(|budget| budget.has_room(path, PREFERRED)) {
+/// The first session with room within the preferred budget, an attached one if there is one; else a new one;
+/// else the emptiest one within the highest budget.
+pub(super) fn place(cost: usize, rooms: &[Room], limit: usize) -> Placement {
+    let has_room = |room: &Room| room.used + cost <= PREFERRED;
+    let attached = rooms.iter().position(|room| room.attached && has_room(room));
+    if let Some(index) = attached.or_else(|| rooms.iter().position(has_room)) {
         return Placement::Into(index);
     }
-    if budgets.len() < limit {
+    if rooms.len() < limit {
         return Placement::Open;
     }
-    let emptiest = budgets.iter().enumerate().min_by_key(|(_, budget)| budget.used);
-    match emptiest {
-        Some((index, budget)) if budget.has_room(path, MOST) => Placement::Into(index),
+    match rooms.iter().enumerate().min_by_key(|(_, room)| room.used) {
+        Some((index, room)) if room.used + cost <= MOST => Placement::Into(index),
         _ => Placement::Nowhere,
     }
 }
@@ -79,18 +99,20 @@ pub(super) fn place(path: &ZnodePath, budgets: &[Budget], limit: usize) -> Place
 mod tests {
     use super::*;
 
+    fn rooms(used: &[usize]) -> Vec<Room> {
+        used.iter().map(|&used| Room { used, attached: true }).collect()
+    }
+
     #[test]
     fn sessions_fill_up_then_multiply_then_stretch_then_refuse() {
-        let path = ZnodePath::new(&format!("/{}", "x".repeat(1_019))).unwrap();
-        assert_eq!(path.close_bytes(), 1_024);
-        let mut budgets = vec![Budget::default()];
+        let mut used = vec![0];
         let (mut placed, mut at_open) = (0, Vec::new());
         loop {
-            match place(&path, &budgets, 2) {
-                Placement::Into(index) => budgets[index].reserve(&path),
+            match place(1_024, &rooms(&used), 2) {
+                Placement::Into(index) => used[index] += 1_024,
                 Placement::Open => {
                     at_open.push(placed);
-                    budgets.push(Budget::default());
+                    used.push(0);
                     continue;
                 }
                 Placement::Nowhere => break,
@@ -98,8 +120,27 @@ mod tests {
             placed += 1;
         }
         assert_eq!((at_open, placed), (vec![512], 1_800));
-        assert!(budgets.iter().all(|budget| budget.used() == 900 * 1_024));
-        budgets[1].release(&path);
-        assert_eq!(place(&path, &budgets, 2), Placement::Into(1));
+        assert_eq!(used, [900 * 1_024; 2]);
+    }
+
+    #[test]
+    fn a_session_that_is_away_is_the_second_choice() {
+        let away = Room { used: 0, attached: false };
+        let there = Room { used: 100, attached: true };
+        assert_eq!(place(10, &[away, there], 2), Placement::Into(1));
+        assert_eq!(place(10, &[away], 1), Placement::Into(0));
+        assert_eq!(place(10, &[away, Room { used: PREFERRED, ..there }], 9), Placement::Into(0));
+    }
+
+    #[test]
+    fn a_path_counts_once_with_its_chroot() {
+        let path = ZnodePath::new("/services/a").unwrap();
+        let mut budget = Budget::default();
+        budget.reserve(&path, 20);
+        budget.reserve(&path, 20);
+        assert_eq!(budget.used(), 4 + 11 + 20);
+        budget.release(&path, 20);
+        budget.release(&path, 20);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -1,9 +1,8 @@
 //! Where the sessions' ids and passwords are kept, so that the next leader resumes them and no consumer
 //! notices.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,9 +15,14 @@ use serde::{Deserialize, Serialize};
 use zk_client::{Credentials, Password};
 use zk_wire::ids::{SessionId, Zxid};
 
+use crate::api_error::said;
+
 /// A place for credentials. Whoever can read it can end the sessions.
 #[derive(Clone)]
-pub enum CredentialStore {
+pub struct CredentialStore(Place);
+
+#[derive(Clone)]
+enum Place {
     /// As long as this value lives.
     Memory(Arc<Mutex<Vec<Credentials>>>),
     /// A Secret.
@@ -27,23 +31,34 @@ pub enum CredentialStore {
         api: Box<Api<Secret>>,
         /// Its name.
         name: String,
+        last: Arc<Mutex<Last>>,
     },
+}
+
+/// The Secret as we last read or wrote it: what a write replaces.
+#[derive(Default)]
+struct Last {
+    secret: Option<Secret>,
+    /// What we have tried to write since then. An answer may be lost and the write come late.
+    tried: Vec<ByteString>,
 }
 
 /// Why credentials could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The API server refused, or could not be reached.
-    #[error("cannot {verb} secret {name}")]
+    #[error("cannot {verb} secret {name}: {reason}")]
     Api {
         /// read or write
         verb: &'static str,
         /// The Secret.
         name: String,
         /// Its answer.
-        #[source]
-        source: Box<kube::Error>,
+        reason: String,
     },
+    /// No answer in time.
+    #[error("no answer of the API server about the sessions' secret")]
+    Timeout,
     /// Somebody else has written it meanwhile: another replica believes that it leads.
     #[error("secret {name} was changed by somebody else")]
     Conflict {
@@ -51,7 +66,7 @@ pub enum CredentialError {
         name: String,
     },
     /// Its content is not ours. The text does not repeat it.
-    #[error("secret {name} does not hold sessions; delete it to start new ones")]
+    #[error("secret {name} does not hold sessions under {KEY}; remove that key to start new ones")]
     Content {
         /// The Secret.
         name: String,
@@ -74,13 +89,14 @@ impl CredentialStore {
     /// An empty store in memory.
     #[must_use]
     pub fn memory() -> Self {
-        CredentialStore::Memory(Arc::default())
+        CredentialStore(Place::Memory(Arc::default()))
     }
 
     /// A Secret of this name.
     #[must_use]
     pub fn secret(client: Client, namespace: &str, name: &str) -> Self {
-        CredentialStore::Secret { api: Box::new(Api::namespaced(client, namespace)), name: name.to_owned() }
+        let api = Box::new(Api::namespaced(client, namespace));
+        CredentialStore(Place::Secret { api, name: name.to_owned(), last: Arc::default() })
     }
 
     /// The sessions of the last leader; none if there was no leader yet.
@@ -88,61 +104,94 @@ impl CredentialStore {
     /// # Errors
     /// See [`CredentialError`].
     pub async fn load(&self) -> Result<Vec<Credentials>, CredentialError> {
-        match self {
-            CredentialStore::Memory(kept) => Ok(kept.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-            CredentialStore::Secret { api, name } => {
-                match api.get_opt(name).await.map_err(|error| failed("read", name, error))? {
-                    Some(secret) => decode(&secret, name),
-                    None => Ok(Vec::new()),
-                }
+        match &self.0 {
+            Place::Memory(kept) => Ok(lock(kept).clone()),
+            Place::Secret { api, name, last } => {
+                let secret = api.get_opt(name).await.map_err(|error| failed("read", name, &error))?;
+                let sessions = secret.as_ref().map_or(Ok(Vec::new()), |secret| decode(secret, name));
+                *lock(last) = Last { secret, tried: Vec::new() };
+                sessions
             }
         }
     }
 
-    /// Replaces what is kept; a change by somebody else since it was read is a conflict.
+    /// Replaces what is kept. A change by somebody else since it was last read or written is a conflict; the
+    /// Secret's other data, labels and owners stay.
     ///
     /// # Errors
     /// See [`CredentialError`].
     pub async fn save(&self, sessions: &[Credentials]) -> Result<(), CredentialError> {
-        let (api, name) = match self {
-            CredentialStore::Memory(kept) => {
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = sessions.to_vec();
+        let (api, name, last) = match &self.0 {
+            Place::Memory(kept) => {
+                *lock(kept) = sessions.to_vec();
                 return Ok(());
             }
-            CredentialStore::Secret { api, name } => (api, name),
+            Place::Secret { api, name, last } => (api, name, last),
         };
-        let before = api.get_opt(name).await.map_err(|error| failed("read", name, error))?;
-        let resource_version = before.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
-        let secret = Secret {
-            metadata: ObjectMeta { name: Some(name.clone()), resource_version, ..ObjectMeta::default() },
-            data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(encode(sessions)))])),
+        let before = lock(last).secret.clone();
+        let exists = before.is_some();
+        let mut secret = before.unwrap_or_else(|| Secret {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
             ..Secret::default()
-        };
-        let written = match before {
-            Some(_) => api.replace(name, &PostParams::default(), &secret).await,
-            None => api.create(&PostParams::default(), &secret).await,
+        });
+        let content = ByteString(encode(sessions));
+        secret.data.get_or_insert_default().insert(KEY.to_owned(), content.clone());
+        lock(last).tried.push(content.clone());
+        let written = match exists {
+            true => api.replace(name, &PostParams::default(), &secret).await,
+            false => api.create(&PostParams::default(), &secret).await,
         };
         match written {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
-                Err(CredentialError::Conflict { name: name.clone() })
+            Ok(secret) => {
+                *lock(last) = Last { secret: Some(secret), tried: Vec::new() };
+                Ok(())
             }
-            Err(error) => Err(failed("write", name, error)),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+                let now = api.get_opt(name).await.map_err(|error| failed("read", name, &error))?;
+                adopt(last, now, &content, name)
+            }
+            Err(error) => Err(failed("write", name, &error)),
         }
     }
+}
+
+/// After a conflict: perhaps it was ourselves, and only the answer was lost.
+fn adopt(
+    last: &Mutex<Last>,
+    now: Option<Secret>,
+    content: &ByteString,
+    name: &str,
+) -> Result<(), CredentialError> {
+    let found = now.as_ref().and_then(|secret| secret.data.as_ref()?.get(KEY)).cloned();
+    let mut last = lock(last);
+    match found {
+        Some(found) if last.tried.contains(&found) => {
+            last.secret = now;
+            if found == *content {
+                return Ok(());
+            }
+            let reason = "an earlier write came late".to_owned();
+            Err(CredentialError::Api { verb: "write", name: name.to_owned(), reason })
+        }
+        _ => Err(CredentialError::Conflict { name: name.to_owned() }),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for CredentialStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CredentialStore::Memory(_) => f.write_str("Memory"),
-            CredentialStore::Secret { name, .. } => write!(f, "Secret({name})"),
+        match &self.0 {
+            Place::Memory(_) => f.write_str("Memory"),
+            Place::Secret { name, .. } => write!(f, "Secret({name})"),
         }
     }
 }
 
-fn failed(verb: &'static str, name: &str, source: kube::Error) -> CredentialError {
-    CredentialError::Api { verb, name: name.to_owned(), source: Box::new(source) }
+fn failed(verb: &'static str, name: &str, error: &kube::Error) -> CredentialError {
+    CredentialError::Api { verb, name: name.to_owned(), reason: said(error) }
 }
 
 fn encode(sessions: &[Credentials]) -> Vec<u8> {
@@ -162,8 +211,9 @@ fn encode(sessions: &[Credentials]) -> Vec<u8> {
 /// `sync` after every take-over makes good.
 fn decode(secret: &Secret, name: &str) -> Result<Vec<Credentials>, CredentialError> {
     let content = || CredentialError::Content { name: name.to_owned() };
+    // A Secret that an administrator has prepared.
     let Some(ByteString(json)) = secret.data.as_ref().and_then(|data| data.get(KEY)) else {
-        return Err(content());
+        return Ok(Vec::new());
     };
     let records: Vec<Record> = serde_json::from_slice(json).map_err(|_| content())?;
     records
@@ -181,11 +231,26 @@ fn decode(secret: &Secret, name: &str) -> Result<Vec<Credentials>, CredentialErr
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn secret(json: &[u8]) -> Secret {
         let data = BTreeMap::from([(KEY.to_owned(), ByteString(json.to_vec()))]);
         Secret { data: Some(data), ..Secret::default() }
+    }
+
+    #[test]
+    fn a_conflict_with_ourselves_is_none() {
+        let content = |text: &str| ByteString(text.as_bytes().to_vec());
+        let tried = || Mutex::new(Last { secret: None, tried: vec![content("a"), content("b")] });
+        assert!(adopt(&tried(), Some(secret(b"b")), &content("b"), "s").is_ok());
+        let late = adopt(&tried(), Some(secret(b"a")), &content("b"), "s").unwrap_err();
+        assert!(matches!(late, CredentialError::Api { .. }), "{late}");
+        for foreign in [Some(secret(b"c")), Some(Secret::default()), None] {
+            let error = adopt(&tried(), foreign, &content("b"), "s").unwrap_err();
+            assert!(matches!(error, CredentialError::Conflict { .. }), "{error}");
+        }
     }
 
     #[test]
@@ -205,6 +270,6 @@ mod tests {
             let error = decode(&secret(json), "zoobridge-sessions").unwrap_err().to_string();
             assert!(error.contains("zoobridge-sessions") && !error.contains("hunter2"), "{error}");
         }
-        assert!(decode(&Secret::default(), "s").is_err());
+        assert_eq!(decode(&Secret::default(), "s").unwrap(), []);
     }
 }

@@ -15,23 +15,23 @@ use crate::model::ZnodePath;
 
 /// The leader's fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence(ZnodePath);
+pub(super) struct Fence(ZnodePath);
 
 /// Take-overs that may race before this one gives up.
 const ATTEMPTS: usize = 10;
 
 impl Fence {
     /// Takes over: removes the fences of earlier leaders, sets up a new one, and waits until this server
-    /// has applied everything that came before. With an identity, only that identity may remove it.
+    /// has applied everything that came before. With an identity, only that identity may touch the directory,
+    /// since whoever may delete in it may remove a fence; others may read.
     ///
     /// # Errors
     /// The server refused, the connection was lost, or other leaders kept interfering.
-    pub async fn take_over(
+    pub(super) async fn take_over(
         session: &Session,
         directory: &ZnodePath,
         has_identity: bool,
     ) -> Result<Fence, RequestError> {
-        directories::ensure(session, directory).await?;
         let acl = match has_identity {
             true => {
                 let id = Id { scheme: "auth".to_owned(), id: String::new() };
@@ -39,6 +39,7 @@ impl Fence {
             }
             false => Acl::open(),
         };
+        directories::ensure(session, directory, acl.clone()).await?;
         let mut last = RequestError::Refused(ErrorCode::NoNode);
         for _ in 0..ATTEMPTS {
             let (olds, _) = session.children(directory.as_str()).await?.unwrap_or_default();
@@ -73,13 +74,13 @@ impl Fence {
 
     /// The znode.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         self.0.as_str()
     }
 
     /// The op that every write begins with.
     #[must_use]
-    pub fn check(&self) -> WriteOp {
+    pub(super) fn check(&self) -> WriteOp {
         WriteOp::Check(CheckVersionRequest { path: self.0.as_str().to_owned(), version: 0 })
     }
 }

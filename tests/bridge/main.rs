@@ -1,172 +1,23 @@
-//! The bridge end to end, in this process: our server, kube-dev, and a client of its own.
+//! The bridge end to end, in this process.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod faults;
+mod world;
+
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Event, Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube_dev::KubeDev;
 use serde_json::json;
 use zab::{Server, ServerConfig};
-use zk_client::{Connector, Opening, Options, Permit, Session, attach};
 use zk_wire::acl::Acl;
 use zk_wire::codes::CreateMode;
-use zk_wire::stat::Stat;
-use zoobridge::config::Config;
 use zoobridge::local::{Local, RunningBridge, client_of};
 use zoobridge::session::CredentialStore;
 
-const DIRECTORY: &str = "/services/orders";
-
-/// Everything, and an eye on it. Slices are written by hand, so that tests decide what is ready.
-struct World {
-    local: Local,
-    eye: Session,
-    _dir: tempfile::TempDir,
-}
-
-fn config() -> Config {
-    Config::parse(
-        "{cluster: test, zookeeper: {connect: replaced, sessionTimeout: 4s}, \
-         rules: [{services: ['orders*', 'carts'], formats: [curator, dubbo]}]}",
-    )
-    .unwrap()
-}
-
-async fn session(address: SocketAddr) -> Session {
-    let to = address.to_string().parse().unwrap();
-    let stream = Connector::new(to, Duration::from_secs(5)).connect().await.unwrap();
-    let opening = Opening::New { timeout: Duration::from_secs(30) };
-    attach(stream, Permit::grant(), opening, Options::default()).await.unwrap().0
-}
-
-impl World {
-    async fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-        let local = Local::start(dir.path(), options, config()).await.unwrap();
-        let eye = session(local.zookeeper()).await;
-        World { local, eye, _dir: dir }
-    }
-
-    fn config(&self) -> Config {
-        let mut config = config();
-        config.zookeeper.connect = self.local.zookeeper().to_string().parse().unwrap();
-        config
-    }
-
-    fn credentials(&self) -> CredentialStore {
-        CredentialStore::secret(self.local.client.clone(), "default", "zoobridge-sessions")
-    }
-
-    async fn service(&self, name: &str, annotations: &[(&str, &str)]) {
-        service(&self.local.client, name, annotations).await;
-    }
-
-    async fn annotate(&self, name: &str, annotation: &str, value: Option<&str>) {
-        let annotations = json!({format!("zoobridge.io/{annotation}"): value});
-        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-        let api: Api<Service> = Api::default_namespaced(self.local.client.clone());
-        api.patch(name, &PatchParams::default(), &patch).await.unwrap();
-    }
-
-    async fn slice(&self, service: &str, ready: &[u8]) {
-        slice(&self.local.client, service, ready).await;
-    }
-
-    async fn leaves(&self, directory: &str) -> Vec<String> {
-        leaves(&self.eye, directory).await
-    }
-
-    async fn until(&self, directory: &str, expected: &[&str]) {
-        until(&self.eye, directory, expected).await;
-    }
-
-    async fn stats(&self, directory: &str) -> BTreeMap<String, Stat> {
-        let mut stats = BTreeMap::new();
-        for leaf in self.leaves(directory).await {
-            let stat = self.eye.exists(&format!("{directory}/{leaf}")).await.unwrap().unwrap();
-            stats.insert(leaf, stat);
-        }
-        stats
-    }
-
-    /// The reasons of the Events about a Service, once this one is among them.
-    async fn event(&self, service: &str, reason: &str) -> String {
-        let api: Api<Event> = Api::default_namespaced(self.local.client.clone());
-        within(async {
-            loop {
-                let events = api.list(&ListParams::default()).await.unwrap().items;
-                let about = events.into_iter().filter(|e| e.involved_object.name.as_deref() == Some(service));
-                for event in about {
-                    if event.reason.as_deref() == Some(reason) {
-                        return event.message.unwrap_or_default();
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-    }
-}
-
-async fn service(client: &Client, name: &str, annotations: &[(&str, &str)]) {
-    let annotations: BTreeMap<_, _> =
-        annotations.iter().map(|(name, value)| (format!("zoobridge.io/{name}"), *value)).collect();
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations},
-        "spec": {"ports": [{"name": "http", "port": 80}]},
-    });
-    let api: Api<Service> = Api::default_namespaced(client.clone());
-    api.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
-}
-
-/// The slice of a Service has exactly these endpoints ready, at 10.0.0.x:8080.
-async fn slice(client: &Client, service: &str, ready: &[u8]) {
-    let api: Api<EndpointSlice> = Api::default_namespaced(client.clone());
-    let endpoints: Vec<_> =
-        ready.iter().map(|last| json!({"addresses": [format!("10.0.0.{last}")]})).collect();
-    let object = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
-        "endpoints": endpoints, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-    });
-    let object: EndpointSlice = serde_json::from_value(object).unwrap();
-    if api.get_opt(&format!("{service}-1")).await.unwrap().is_some() {
-        api.replace(&format!("{service}-1"), &PostParams::default(), &object).await.unwrap();
-    } else {
-        api.create(&PostParams::default(), &object).await.unwrap();
-    }
-}
-
-async fn leaves(eye: &Session, directory: &str) -> Vec<String> {
-    let mut leaves = eye.children(directory).await.unwrap().unwrap_or_default().0;
-    leaves.sort();
-    leaves
-}
-
-async fn until(eye: &Session, directory: &str, expected: &[&str]) {
-    let mut last = Vec::new();
-    let reached = async {
-        loop {
-            last = leaves(eye, directory).await;
-            if last == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let timed_out = tokio::time::timeout(Duration::from_secs(20), reached).await.is_err();
-    assert!(!timed_out, "{directory} has {last:?} instead of {expected:?}");
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it takes less than 20 s")
-}
+use world::{DIRECTORY, World, config, end_session, service, session, slice, until, within};
 
 #[tokio::test]
 async fn ready_endpoints_appear_and_go() {
@@ -197,14 +48,14 @@ async fn a_restart_resumes_the_session_and_changes_nothing() {
     let before = world.stats(DIRECTORY).await;
 
     let (config, credentials) = (world.config(), world.credentials());
-    let World { local, eye, _dir } = world;
+    let World { local, eye, dir } = world;
     local.bridge.kill().await;
     // While nobody bridges: one endpoint goes, and one Service.
     slice(&local.client, "orders", &[2, 3]).await;
     let services: Api<Service> = Api::default_namespaced(local.client.clone());
     services.delete("carts", &DeleteParams::default()).await.unwrap();
     let bridge = RunningBridge::start(&config, local.client.clone(), credentials).await.unwrap();
-    let world = World { local: Local { bridge, ..local }, eye, _dir };
+    let world = World { local: Local { bridge, ..local }, eye, dir };
 
     world.until(DIRECTORY, &["10.0.0.2:8080", "10.0.0.3:8080"]).await;
     world.until("/services/carts", &[]).await;
@@ -257,13 +108,7 @@ async fn an_expired_session_is_replaced_and_everything_published_again() {
     world.slice("orders", &[1, 2]).await;
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
     let before = world.stats(DIRECTORY).await["10.0.0.1:8080"].ephemeral_owner;
-    // Whoever has the credentials can end the session: that is what an expiry looks like.
-    let kept = world.credentials().load().await.unwrap().remove(0);
-    let stream =
-        Connector::new(world.config().zookeeper.connect, Duration::from_secs(5)).connect().await.unwrap();
-    let opening = Opening::Resume(kept, zk_client::WatchSet::default());
-    let (thief, _events) = attach(stream, Permit::grant(), opening, Options::default()).await.unwrap();
-    thief.close().await.unwrap();
+    end_session(&world.config(), world.credentials().load().await.unwrap().remove(0)).await;
     within(async {
         loop {
             let now = world.stats(DIRECTORY).await;
@@ -344,6 +189,12 @@ async fn what_a_stranger_registered_is_left_alone_until_it_is_gone() {
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
     assert!(world.event("orders", "Conflict").await.contains("not ours"));
     assert_eq!(world.eye.get(&path).await.unwrap().unwrap().0, "a real provider");
+    // Another change does not make it try again: that would write, in vain, for ever.
+    world.slice("orders", &[1, 2, 3]).await;
+    world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"]).await;
+    let before = world.marker("/before").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.marker("/after").await.0, before.0 + 1);
     world.eye.delete(&path, -1).await.unwrap();
     within(async {
         while world.eye.get(&path).await.unwrap().is_none_or(|(data, _)| data == "a real provider") {
@@ -402,14 +253,13 @@ async fn the_steady_state_writes_nothing() {
     .await;
     let secrets: Api<Secret> = Api::default_namespaced(world.local.client.clone());
     let secret = secrets.get("zoobridge-sessions").await.unwrap().metadata.resource_version;
-    let before = world.eye.create("/before", "", Acl::open(), CreateMode::Persistent).await.unwrap().1.czxid;
+    let before = world.marker("/before").await;
     // Nothing that matters changes: a label, and the same slice again.
     let patch = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
     let services: Api<Service> = Api::default_namespaced(world.local.client.clone());
     services.patch("orders", &PatchParams::default(), &patch).await.unwrap();
     world.slice("orders", &[2, 1]).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let after = world.eye.create("/after", "", Acl::open(), CreateMode::Persistent).await.unwrap().1.czxid;
-    assert_eq!(after.0, before.0 + 1);
+    assert_eq!(world.marker("/after").await.0, before.0 + 1);
     assert_eq!(secrets.get("zoobridge-sessions").await.unwrap().metadata.resource_version, secret);
 }

@@ -1,0 +1,636 @@
+//! Who has which leaf, and what is in doubt: the bridge's memory as a pure value.
+//!
+//! ```text
+//!   plan ──▶ Change ──(written)──▶ written ─┐
+//!   events, lists, lost answers ──suspect───┼──(looked at)──▶ looked ──▶ Services to plan again
+//! ```
+//!
+//! Level-triggered: an event never says what is there, only that it is worth a look. Four rules:
+//! - a leaf has at most one holder, the Service that publishes it; others that want it wait for it;
+//! - a leaf that is being written is not judged by what is heard meanwhile; it is looked at afterwards;
+//! - a look that began before a write of the same leaf is void;
+//! - whatever changes is planned again, and a plan that changes nothing costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use zk_wire::ids::SessionId;
+
+use super::queue::Queue;
+use crate::format::Format;
+use crate::model::{Known, ServiceKey, ZnodePath};
+use crate::plan::{Changes, Desired, Refusal, Roots, diff};
+use crate::session::{Inherited, Look, Owned, Suspect};
+
+/// The bridge's memory.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    roots: Roots,
+    leaves: HashMap<ZnodePath, Leaf>,
+    accounts: HashMap<ServiceKey, Account>,
+    /// Directories that exist, with the Services that want them.
+    directories: HashMap<ZnodePath, BTreeSet<ServiceKey>>,
+    due: Queue,
+    /// Leaves to look at that are not being written.
+    suspects: BTreeSet<ZnodePath>,
+    /// Services of the first list that have not been planned yet; `None` before it.
+    unplanned: Option<HashSet<ServiceKey>>,
+    /// Does somebody have to compare the sessions' own lists with ours?
+    wants_lists: bool,
+    /// Counts the writes.
+    generation: u64,
+}
+
+/// A leaf that we have, want, or must look at.
+#[derive(Debug, Default)]
+struct Leaf {
+    there: There,
+    holder: Option<ServiceKey>,
+    waiting: BTreeSet<ServiceKey>,
+    writing: bool,
+    /// Something happened that only a look can settle.
+    suspect: bool,
+    /// The session whose answer was lost.
+    via: Option<SessionId>,
+    /// The write that came last: a look that began before it is void.
+    generation: u64,
+}
+
+/// What is there, as far as we know.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum There {
+    #[default]
+    Nothing,
+    Ours(Owned),
+    /// Somebody else's, with words for whose.
+    Theirs(String),
+}
+
+/// One Service.
+#[derive(Debug, Default)]
+struct Account {
+    /// Leaves of which it is the holder.
+    leaves: BTreeSet<ZnodePath>,
+    /// Leaves that it wants and somebody else has.
+    waits: BTreeSet<ZnodePath>,
+    directories: BTreeSet<ZnodePath>,
+    /// Of the last plan; see [`Desired::undetermined`].
+    undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
+    writing: bool,
+    /// Writes in a row that have to be tried again.
+    failures: u32,
+    /// As of the last plan, and of the last write.
+    planned: BTreeSet<Refusal>,
+    written: BTreeSet<Refusal>,
+    reported: BTreeSet<Refusal>,
+}
+
+/// What is to be written for one Service.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) changes: Changes,
+    /// What the Service has.
+    pub(super) held: BTreeMap<ZnodePath, Owned>,
+}
+
+/// What became of one leaf in a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It is there, and ours.
+    Ours(Owned),
+    /// It is not there any more.
+    Gone,
+    /// It is not as we believed: there is a znode that we did not know, or none of ours.
+    Moved,
+    /// The answer of this session was lost.
+    Unknown(SessionId),
+}
+
+/// A leaf to look at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) suspect: Suspect,
+    generation: u64,
+}
+
+/// Numbers for people.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) services: usize,
+    pub(super) znodes: usize,
+    pub(super) refused: usize,
+    pub(super) pending: usize,
+}
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// A Service that does not exist: it desires nothing, so what it holds is deleted.
+pub(super) fn nobody() -> ServiceKey {
+    ServiceKey::new("", "")
+}
+
+impl Ledger {
+    /// Knows only what an earlier leader left in the sessions.
+    pub(super) fn new(roots: Roots, inherited: Inherited) -> Self {
+        let leaf = |owned| Leaf { there: There::Ours(owned), ..Leaf::default() };
+        Ledger {
+            roots,
+            leaves: inherited.into_iter().map(|(path, owned)| (path, leaf(owned))).collect(),
+            accounts: HashMap::new(),
+            directories: HashMap::new(),
+            due: Queue::default(),
+            suspects: BTreeSet::new(),
+            unplanned: None,
+            wants_lists: false,
+            generation: 0,
+        }
+    }
+
+    /// The first list of Services is complete.
+    pub(super) fn synced(&mut self, services: &BTreeSet<ServiceKey>) {
+        self.unplanned = Some(services.iter().cloned().collect());
+        self.settle_inheritance();
+    }
+
+    /// This Service is worth a plan.
+    pub(super) fn push(&mut self, key: ServiceKey) {
+        let has_instances = self.accounts.get(&key).is_some_and(|account| !account.leaves.is_empty());
+        self.due.push(key, !has_instances);
+    }
+
+    /// The next Service to plan: one that is not being written.
+    pub(super) fn pop_due(&mut self) -> Option<ServiceKey> {
+        let accounts = &self.accounts;
+        self.due.pop(|key| accounts.get(key).is_none_or(|account| !account.writing))
+    }
+
+    /// What has to be written so that this Service has what it desires. From then on its leaves count as
+    /// being written, until [`Ledger::written`].
+    pub(super) fn plan(&mut self, key: &ServiceKey, mut desired: Desired) -> Option<Change> {
+        let waited = self.stop_waiting(key);
+        let conflicts = self.claim(key, &mut desired);
+        waited.iter().for_each(|path| self.drop_if_idle(path));
+        let account = self.accounts.entry(key.clone()).or_default();
+        account.undetermined = desired.undetermined.clone();
+        account.planned = std::mem::take(&mut desired.refusals);
+        account.planned.extend(conflicts);
+        self.use_directories(key, &desired.directories);
+        let held = self.held(key);
+        let directories = &self.directories;
+        let mut changes =
+            diff(&Known::Known(desired), &held, &self.roots, |path| directories.contains_key(path));
+        self.hand_over(key, &mut changes);
+        if let Some(unplanned) = &mut self.unplanned
+            && unplanned.remove(key)
+        {
+            self.settle_inheritance();
+        }
+        let account = self.accounts.entry(key.clone()).or_default();
+        if changes.is_empty() {
+            account.written.clear();
+            account.failures = 0;
+            return None;
+        }
+        account.writing = true;
+        self.generation += 1;
+        for path in changes.touched() {
+            account.leaves.insert(path.clone());
+            let leaf = self.leaves.entry(path.clone()).or_default();
+            leaf.holder = Some(key.clone());
+            leaf.writing = true;
+            leaf.generation = self.generation;
+            self.suspects.remove(path);
+        }
+        Some(Change { changes, held })
+    }
+
+    /// A write of this Service is over. `again` says that not all of it was carried out; then it is how long
+    /// to wait before the next plan. `lives` tells which sessions are still in the pool.
+    pub(super) fn written(
+        &mut self,
+        key: &ServiceKey,
+        directories: BTreeSet<ZnodePath>,
+        settled: &BTreeMap<ZnodePath, Settled>,
+        refusals: BTreeSet<Refusal>,
+        again: bool,
+        lives: impl Fn(SessionId) -> bool,
+    ) -> Option<Duration> {
+        for directory in directories {
+            let users = self.directories.entry(directory).or_default();
+            users.insert(key.clone());
+        }
+        let Some(account) = self.accounts.get_mut(key) else { return None };
+        account.writing = false;
+        account.written = refusals;
+        account.failures = if again { account.failures + 1 } else { 0 };
+        let delay = again.then(|| (RETRY_FIRST * 2u32.pow(account.failures.min(10))).min(RETRY_MOST));
+        for path in account.leaves.clone() {
+            let Some(leaf) = self.leaves.get_mut(&path).filter(|leaf| leaf.writing) else { continue };
+            leaf.writing = false;
+            match settled.get(&path) {
+                Some(Settled::Ours(owned)) if lives(owned.session) => leaf.there = There::Ours(*owned),
+                // Its session expired while the answer was under way.
+                Some(Settled::Ours(_)) => {
+                    leaf.there = There::Nothing;
+                    self.due.push(key.clone(), true);
+                }
+                Some(Settled::Gone) => {
+                    leaf.there = There::Nothing;
+                    // What was heard meanwhile was this.
+                    leaf.suspect = false;
+                }
+                Some(Settled::Moved) => leaf.suspect = true,
+                Some(Settled::Unknown(session)) => {
+                    leaf.suspect = true;
+                    leaf.via = Some(*session);
+                }
+                // Not carried out.
+                None => {}
+            }
+            self.settle(&path);
+        }
+        delay
+    }
+
+    /// Somebody, most often ourselves, deleted a znode in a directory of ours, or the directory.
+    pub(super) fn deleted(&mut self, path: &str) {
+        if let Some(users) = self.directories.remove(path) {
+            users.into_iter().for_each(|key| self.push(key));
+        }
+        self.doubt(path);
+    }
+
+    /// Somebody set a znode's data in a directory of ours.
+    pub(super) fn changed(&mut self, path: &str) {
+        if self.leaves.get(path).is_some_and(|leaf| leaf.writing || matches!(leaf.there, There::Ours(_))) {
+            self.doubt(path);
+        }
+    }
+
+    /// Changes may not have been reported: everything is worth a look.
+    pub(super) fn gap(&mut self) {
+        self.wants_lists = true;
+        let paths: Vec<_> = self.leaves.keys().cloned().collect();
+        paths.iter().for_each(|path| self.doubt(path.as_str()));
+        for (_, users) in std::mem::take(&mut self.directories) {
+            users.into_iter().for_each(|key| self.push(key));
+        }
+    }
+
+    /// A session's connection is back: what waited for it need not wait any longer.
+    pub(super) fn resumed(&mut self) {
+        self.wants_lists = true;
+        self.retry_now();
+    }
+
+    /// A session is gone, with all that it held.
+    pub(super) fn expired(&mut self, session: SessionId) {
+        let mut bereft = BTreeSet::new();
+        for (path, leaf) in &mut self.leaves {
+            if leaf.via == Some(session) {
+                leaf.via = None;
+            }
+            if matches!(leaf.there, There::Ours(owned) if owned.session == session) {
+                leaf.there = There::Nothing;
+                bereft.insert(path.clone());
+            }
+        }
+        for path in bereft {
+            let Some(leaf) = self.leaves.get(&path).filter(|leaf| !leaf.writing) else { continue };
+            let holder = leaf.holder.clone();
+            self.settle(&path);
+            if let Some(holder) = holder {
+                self.push(holder);
+            }
+        }
+        self.retry_now();
+    }
+
+    /// A session has exactly these ephemerals, or had them a moment ago. What differs is looked at.
+    pub(super) fn listed(&mut self, session: SessionId, paths: Vec<ZnodePath>) {
+        let listed: HashSet<_> = paths.into_iter().collect();
+        let is_in = |leaf: &Leaf| matches!(leaf.there, There::Ours(owned) if owned.session == session);
+        let missing: Vec<_> = self
+            .leaves
+            .iter()
+            .filter(|(path, leaf)| is_in(leaf) && !listed.contains(*path))
+            .map(|(path, _)| path.clone())
+            .collect();
+        missing.iter().for_each(|path| self.doubt(path.as_str()));
+        for path in listed {
+            if self.roots.format_of(&path).is_some() && !self.leaves.get(&path).is_some_and(is_in) {
+                let leaf = self.leaves.entry(path.clone()).or_default();
+                leaf.via.get_or_insert(session);
+                self.doubt(path.as_str());
+            }
+        }
+    }
+
+    /// Are the sessions' lists wanted? Asked once.
+    pub(super) fn take_wants_lists(&mut self) -> bool {
+        std::mem::take(&mut self.wants_lists)
+    }
+
+    /// The sessions' lists are wanted, again if somebody failed to get them.
+    pub(super) fn want_lists(&mut self) {
+        self.wants_lists = true;
+    }
+
+    /// At most so many leaves to look at. Each is told once, until [`Ledger::looked`].
+    pub(super) fn take_doubts(&mut self, most: usize) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        while doubts.len() < most
+            && let Some(path) = self.suspects.pop_first()
+        {
+            let Some(leaf) = self.leaves.get(&path) else { continue };
+            let believed = if let There::Ours(owned) = leaf.there { Some(owned) } else { None };
+            let via = leaf.via.or(believed.map(|owned| owned.session));
+            let suspect = Suspect { path, believed, via };
+            doubts.push(Doubt { suspect, generation: leaf.generation });
+        }
+        doubts
+    }
+
+    /// What a look found. `true` if somebody else has changed what is ours.
+    pub(super) fn looked(&mut self, doubt: &Doubt, look: Look) -> bool {
+        let path = &doubt.suspect.path;
+        let Some(leaf) = self.leaves.get_mut(path) else { return false };
+        if leaf.writing {
+            return false;
+        }
+        let found = match look {
+            _ if leaf.generation != doubt.generation => None,
+            Look::Failed => None,
+            Look::Absent => Some(There::Nothing),
+            Look::Ours(owned) => Some(There::Ours(owned)),
+            Look::Theirs(whose) => Some(There::Theirs(whose)),
+        };
+        let Some(found) = found else {
+            if leaf.suspect {
+                self.suspects.insert(path.clone());
+            }
+            return false;
+        };
+        leaf.suspect = false;
+        leaf.via = None;
+        let before = std::mem::replace(&mut leaf.there, found);
+        let is_changed = before != leaf.there;
+        let holder = leaf.holder.clone();
+        self.settle(path);
+        if let Some(holder) = holder.filter(|_| is_changed || before == There::Nothing) {
+            self.push(holder);
+        }
+        is_changed && matches!(before, There::Ours(_))
+    }
+
+    /// What is refused now, if that is news for the Service's owners: before, and now.
+    pub(super) fn report(&mut self, key: &ServiceKey) -> Option<(BTreeSet<Refusal>, BTreeSet<Refusal>)> {
+        let account = self.accounts.get_mut(key)?;
+        let now: BTreeSet<_> = account.planned.union(&account.written).cloned().collect();
+        if now == account.reported {
+            return None;
+        }
+        Some((std::mem::replace(&mut account.reported, now.clone()), now))
+    }
+
+    /// A Service that does not exist any more is forgotten as soon as it has nothing.
+    pub(super) fn forget(&mut self, key: &ServiceKey) {
+        let has_nothing = |account: &Account| account.leaves.is_empty() && !account.writing;
+        if self.accounts.get(key).is_some_and(has_nothing) {
+            for path in self.stop_waiting(key) {
+                self.drop_if_idle(&path);
+            }
+            self.use_directories(key, &BTreeSet::new());
+            self.accounts.remove(key);
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let accounts = || self.accounts.values();
+        Counts {
+            services: self
+                .accounts
+                .iter()
+                .filter(|(key, account)| !account.leaves.is_empty() && **key != nobody())
+                .count(),
+            znodes: self.leaves.values().filter(|leaf| matches!(leaf.there, There::Ours(_))).count(),
+            refused: accounts().filter(|account| !account.reported.is_empty()).count(),
+            pending: self.due.len()
+                + self.suspects.len()
+                + accounts().filter(|account| account.writing || account.failures > 0).count(),
+        }
+    }
+
+    /// What this Service has in ZooKeeper.
+    fn held(&self, key: &ServiceKey) -> BTreeMap<ZnodePath, Owned> {
+        let leaves = self.accounts.get(key).into_iter().flat_map(|account| &account.leaves);
+        let owned = |path: &ZnodePath| match self.leaves.get(path)?.there {
+            There::Ours(owned) => Some((path.clone(), owned)),
+            _ => None,
+        };
+        leaves.filter_map(owned).collect()
+    }
+
+    /// Takes what is free, waits for what is not, and leaves out of the plan what the Service does not have
+    /// or what nobody knows of yet.
+    fn claim(&mut self, key: &ServiceKey, desired: &mut Desired) -> Vec<Refusal> {
+        let (mut conflicts, mut waits, mut claimed) = (Vec::new(), BTreeSet::new(), Vec::new());
+        desired.leaves.retain(|path, _| {
+            let Some(leaf) = self.leaves.get_mut(path) else { return true };
+            let is_unknown = leaf.there == There::Nothing && leaf.suspect;
+            let whose = match (&leaf.holder, &leaf.there) {
+                (_, There::Theirs(whose)) => Some(whose.clone()),
+                (Some(holder), _) if holder == key => return !is_unknown,
+                (None, There::Nothing) if !is_unknown => return true,
+                // The look tells whoever waits.
+                (None, There::Nothing) => None,
+                (holder, There::Ours(_))
+                    if holder.as_ref().is_none_or(|holder| *holder == nobody()) && !leaf.writing =>
+                {
+                    claimed.push((path.clone(), leaf.holder.replace(key.clone())));
+                    return true;
+                }
+                (Some(holder), _) if *holder != nobody() => Some(format!("Service {holder}")),
+                _ => Some("an earlier leader, and is being removed".to_owned()),
+            };
+            leaf.waiting.insert(key.clone());
+            waits.insert(path.clone());
+            conflicts.extend(whose.map(|holder| Refusal::Conflict { path: path.clone(), holder }));
+            false
+        });
+        for (path, before) in claimed {
+            if let Some(account) = before.and_then(|before| self.accounts.get_mut(&before)) {
+                account.leaves.remove(&path);
+            }
+            self.accounts.entry(key.clone()).or_default().leaves.insert(path);
+        }
+        self.accounts.entry(key.clone()).or_default().waits = waits;
+        conflicts
+    }
+
+    /// Returns what it waited for: that may not be worth remembering any more.
+    fn stop_waiting(&mut self, key: &ServiceKey) -> BTreeSet<ZnodePath> {
+        let waits = self.accounts.get_mut(key).map(|account| std::mem::take(&mut account.waits));
+        let waits = waits.unwrap_or_default();
+        for path in &waits {
+            if let Some(leaf) = self.leaves.get_mut(path) {
+                leaf.waiting.remove(key);
+            }
+        }
+        waits
+    }
+
+    /// What this Service lets go of and another one waits for changes hands instead of going.
+    fn hand_over(&mut self, key: &ServiceKey, changes: &mut Changes) {
+        for paths in [&mut changes.gone, &mut changes.replaced] {
+            paths.retain(|path| {
+                let Some(leaf) = self.leaves.get_mut(path) else { return true };
+                let Some(heir) = leaf.waiting.pop_first() else { return true };
+                leaf.holder = Some(heir.clone());
+                if let Some(account) = self.accounts.get_mut(key) {
+                    account.leaves.remove(path);
+                }
+                let account = self.accounts.entry(heir.clone()).or_default();
+                account.waits.remove(path);
+                account.leaves.insert(path.clone());
+                self.due.push(heir, true);
+                false
+            });
+        }
+    }
+
+    /// The Service wants exactly these directories. Those that nobody wants any more stay, and stay watched:
+    /// consumers may watch them too.
+    fn use_directories(&mut self, key: &ServiceKey, wanted: &BTreeSet<ZnodePath>) {
+        let account = self.accounts.entry(key.clone()).or_default();
+        let before = std::mem::replace(&mut account.directories, wanted.clone());
+        for directory in before.union(wanted) {
+            if let Some(users) = self.directories.get_mut(directory) {
+                if wanted.contains(directory) {
+                    users.insert(key.clone())
+                } else {
+                    users.remove(key)
+                };
+            }
+        }
+    }
+
+    /// Once every Service of the first list has been planned: what none of them has claimed goes to one that
+    /// may want it and cannot tell, else to nobody, who deletes it.
+    fn settle_inheritance(&mut self) {
+        if !self.unplanned.as_ref().is_some_and(HashSet::is_empty) {
+            return;
+        }
+        self.wants_lists = true;
+        let left: Vec<_> = self
+            .leaves
+            .iter()
+            .filter(|(_, leaf)| leaf.holder.is_none() && matches!(leaf.there, There::Ours(_)))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in left {
+            self.settle(&path);
+        }
+    }
+
+    /// Who might want this leaf, if only it could be told?
+    fn undetermined_heir(&self, path: &ZnodePath) -> Option<ServiceKey> {
+        let format = self.roots.format_of(path)?;
+        let address = format.address(path.name())?;
+        let may_want = |account: &Account| {
+            account.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
+        };
+        let heirs = self.accounts.iter().filter(|(_, account)| may_want(account));
+        heirs.map(|(key, _)| key).min().cloned()
+    }
+
+    fn doubt(&mut self, path: &str) {
+        let Some((path, leaf)) = self.leaves.get_key_value(path) else { return };
+        let (path, writing) = (path.clone(), leaf.writing);
+        if let Some(leaf) = self.leaves.get_mut(&path) {
+            leaf.suspect = true;
+        }
+        if !writing {
+            self.suspects.insert(path);
+        }
+    }
+
+    /// Puts a leaf that is not being written where it belongs, after something about it has changed.
+    fn settle(&mut self, path: &ZnodePath) {
+        let is_settled = self.unplanned.as_ref().is_some_and(HashSet::is_empty);
+        let Some(leaf) = self.leaves.get_mut(path) else { return };
+        if leaf.suspect {
+            self.suspects.insert(path.clone());
+            return;
+        }
+        match &leaf.there {
+            There::Ours(_) if leaf.holder.is_none() => {
+                // Before all Services have been planned, somebody may still claim it.
+                if is_settled {
+                    let heir = self.undetermined_heir(path).unwrap_or_else(nobody);
+                    self.give(path, heir);
+                }
+            }
+            There::Ours(_) => {}
+            There::Nothing | There::Theirs(_) => {
+                let is_theirs = leaf.there != There::Nothing;
+                if let Some(holder) = leaf.holder.take() {
+                    if let Some(account) = self.accounts.get_mut(&holder) {
+                        account.leaves.remove(path);
+                    }
+                    if is_theirs {
+                        // It waits from now on; its next plan says so.
+                        if let (Some(leaf), Some(account)) =
+                            (self.leaves.get_mut(path), self.accounts.get_mut(&holder))
+                        {
+                            leaf.waiting.insert(holder.clone());
+                            account.waits.insert(path.clone());
+                        }
+                        self.push(holder);
+                    }
+                }
+                if !is_theirs {
+                    let waiting = self.leaves.get(path).map(|leaf| leaf.waiting.clone());
+                    waiting.into_iter().flatten().for_each(|key| self.push(key));
+                }
+                self.drop_if_idle(path);
+            }
+        }
+    }
+
+    fn give(&mut self, path: &ZnodePath, heir: ServiceKey) {
+        if let Some(leaf) = self.leaves.get_mut(path) {
+            leaf.holder = Some(heir.clone());
+        }
+        self.accounts.entry(heir.clone()).or_default().leaves.insert(path.clone());
+        self.due.push(heir, false);
+    }
+
+    /// A leaf of which nothing is known and that nobody wants need not be remembered.
+    fn drop_if_idle(&mut self, path: &ZnodePath) {
+        let is_idle = |leaf: &Leaf| {
+            !leaf.writing
+                && !leaf.suspect
+                && leaf.waiting.is_empty()
+                && leaf.holder.is_none()
+                && !matches!(leaf.there, There::Ours(_))
+        };
+        if self.leaves.get(path).is_some_and(is_idle) {
+            self.leaves.remove(path);
+        }
+    }
+
+    /// Services that wait before they try again need not.
+    fn retry_now(&mut self) {
+        let failed = self.accounts.iter().filter(|(_, account)| account.failures > 0);
+        for key in failed.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.push(key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_test.rs"]
+mod tests;

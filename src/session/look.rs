@@ -1,0 +1,78 @@
+//! Finds out what is there. Where the truth matters it is asked through the session that acted, behind a
+//! `sync`: another server may be behind, and a request of a lost connection may still be under way.
+
+use std::collections::BTreeMap;
+
+use zk_client::Session;
+use zk_wire::ids::SessionId;
+
+use super::owned::{Look, Suspect, stranger};
+use super::pool::WriteError;
+use super::slots::Shared;
+use super::take_over::read;
+
+impl Shared {
+    pub(super) async fn look(&self, suspects: &[Suspect]) -> Vec<Look> {
+        let mut by_session: BTreeMap<Option<SessionId>, Vec<usize>> = BTreeMap::new();
+        for (index, suspect) in suspects.iter().enumerate() {
+            let via = suspect.via.filter(|&session| self.slot(session).is_some());
+            by_session.entry(via).or_default().push(index);
+        }
+        let looks = by_session.into_iter().map(|(via, indexes)| async move {
+            let found = self.look_through(via, &indexes, suspects).await;
+            (indexes, found)
+        });
+        let mut all = vec![Look::Failed; suspects.len()];
+        for (indexes, found) in futures::future::join_all(looks).await {
+            // Without a session all of them stay as they are.
+            for (index, look) in indexes.into_iter().zip(found.into_iter().flatten()) {
+                all[index] = look;
+            }
+        }
+        all
+    }
+
+    async fn look_through(
+        &self,
+        via: Option<SessionId>,
+        indexes: &[usize],
+        suspects: &[Suspect],
+    ) -> Result<Vec<Look>, WriteError> {
+        let session = match via {
+            Some(session) => self.attached(session).await?,
+            None => self.first().await?,
+        };
+        session.sync("/").await?;
+        let looks = indexes.iter().map(|&index| self.look_at(&session, via, &suspects[index]));
+        Ok(futures::future::join_all(looks).await)
+    }
+
+    async fn look_at(&self, session: &Session, via: Option<SessionId>, suspect: &Suspect) -> Look {
+        let look = match session.exists(suspect.path.as_str()).await {
+            Ok(None) => Look::Absent,
+            Ok(Some(stat)) if self.slot(stat.ephemeral_owner).is_some() => match suspect.believed {
+                Some(believed) if believed.is_as(&stat) => Look::Ours(believed),
+                _ => match read(session, &suspect.path).await {
+                    Ok(Some(owned)) if self.slot(owned.session).is_some() => Look::Ours(owned),
+                    // It changes under our eyes.
+                    _ => Look::Failed,
+                },
+            },
+            Ok(Some(stat)) => Look::Theirs(stranger(&stat)),
+            Err(_) => Look::Failed,
+        };
+        // What was reserved for it is settled too.
+        match (&look, via) {
+            (Look::Failed, _) => {}
+            (Look::Ours(owned), via) => {
+                self.reserve(owned.session, &suspect.path);
+                if let Some(other) = via.filter(|&via| via != owned.session) {
+                    self.release(other, &suspect.path);
+                }
+            }
+            (Look::Absent | Look::Theirs(_), Some(via)) => self.release(via, &suspect.path),
+            (Look::Absent | Look::Theirs(_), None) => {}
+        }
+        look
+    }
+}

@@ -1,0 +1,140 @@
+//! What happens when something breaks. Each test shows that its fault struck.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube_dev::KubeDev;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use zab::{Server, ServerConfig};
+use zoobridge::local::{Local, RunningBridge, client_of};
+use zoobridge::session::CredentialStore;
+
+use crate::world::{DIRECTORY, World, config, end_session, leaves, service, session, slice, until, within};
+
+/// A way to the server that can be cut.
+struct Wire {
+    address: SocketAddr,
+    connections: Arc<Mutex<CancellationToken>>,
+    open: Arc<AtomicUsize>,
+    cut: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    async fn to(server: SocketAddr) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let wire = Wire { address, connections: Arc::default(), open: Arc::default(), cut: Arc::default() };
+        let (connections, open, cut) =
+            (Arc::clone(&wire.connections), Arc::clone(&wire.open), Arc::clone(&wire.cut));
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let lives = connections.lock().unwrap().clone();
+                let (open, cut) = (Arc::clone(&open), Arc::clone(&cut));
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    open.fetch_add(1, Ordering::Relaxed);
+                    tokio::select! {
+                        () = lives.cancelled() => { cut.fetch_add(1, Ordering::Relaxed); }
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    }
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        wire
+    }
+
+    async fn is_open(&self) {
+        while self.open.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Cuts every connection there is.
+    async fn cut(&self) {
+        {
+            let mut connections = self.connections.lock().unwrap();
+            connections.cancel();
+            *connections = CancellationToken::new();
+        }
+        while self.open.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wire_that_is_cut_again_and_again_hides_no_endpoint_and_leaves_none_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
+    let wire = Wire::to(server.client_address()).await;
+    let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
+    let kube = KubeDev::start(options).await.unwrap();
+    let client = client_of(&kube).unwrap();
+    let mut config = config();
+    config.zookeeper.connect = wire.address.to_string().parse().unwrap();
+    service(&client, "orders", &[("curator", "")]).await;
+    slice(&client, "orders", &[1, 2]).await;
+    let bridge = RunningBridge::start(&config, client.clone(), CredentialStore::memory()).await.unwrap();
+    let eye = session(server.client_address()).await;
+    until(&eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+
+    // Endpoint 1 is ready all the time.
+    let reader = session(server.client_address()).await;
+    let missed = Arc::new(AtomicUsize::new(0));
+    let reading = tokio::spawn({
+        let missed = Arc::clone(&missed);
+        async move {
+            loop {
+                let seen: BTreeSet<_> = leaves(&reader, DIRECTORY).await.into_iter().collect();
+                missed.fetch_add(usize::from(!seen.contains("10.0.0.1:8080")), Ordering::Relaxed);
+            }
+        }
+    });
+    for round in 0..12u8 {
+        within(wire.is_open()).await;
+        for change in 0..5 {
+            slice(&client, "orders", &[1, 2 + round % 7, 10 + change]).await;
+        }
+        // From before the last write to behind it.
+        tokio::time::sleep(Duration::from_micros(u64::from(round) * 200)).await;
+        wire.cut().await;
+    }
+    slice(&client, "orders", &[1, 99]).await;
+    until(&eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.99:8080"]).await;
+    reading.abort();
+    assert!(wire.cut.load(Ordering::Relaxed) >= 10, "the wire was hardly ever cut");
+    assert_eq!(missed.load(Ordering::Relaxed), 0);
+    within(async {
+        while bridge.status().pending > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(bridge.status().znodes, 2);
+    bridge.stop().await.unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn znodes_of_an_expired_session_come_back_while_the_api_server_is_away() {
+    let world = World::new().await;
+    world.service("orders", &[("curator", "")]).await;
+    world.slice("orders", &[1, 2]).await;
+    world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    let before = world.stats(DIRECTORY).await["10.0.0.1:8080"].ephemeral_owner;
+    let (config, kept) = (world.config(), world.credentials().load().await.unwrap().remove(0));
+    let World { local: Local { kube, bridge, server, client: _ }, eye, dir: _dir } = world;
+    // Nobody can keep the new session's credentials now.
+    kube.stop().await;
+    end_session(&config, kept).await;
+    until(&eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    let after = eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap().unwrap().ephemeral_owner;
+    assert_ne!(before, after);
+    bridge.stop().await.unwrap();
+    server.stop().await.unwrap();
+}
