@@ -51,6 +51,9 @@ async fn main() -> anyhow::Result<()> {
     if judge.fault_count() > 0 {
         bail!("{} reads of {path} were wrong", judge.fault_count());
     }
+    if judge.known_since().is_none() {
+        bail!("nothing was heard of the EndpointSlices of {namespace}/{service}");
+    }
     if reads < 1_000 {
         bail!("only {reads} reads of {path}");
     }

@@ -99,6 +99,18 @@ pub enum ConfigError {
         /// Line, column and reason.
         reason: String,
     },
+    /// Two paths of which one would hold what belongs to the other.
+    #[error("{key}: {value:?} and {other_key}: {other:?} overlap; neither may be the other or be below it")]
+    Overlap {
+        /// The one key.
+        key: &'static str,
+        /// As it was written.
+        value: String,
+        /// The other key.
+        other_key: &'static str,
+        /// As it was written.
+        other: String,
+    },
     /// A value that cannot be.
     #[error("{key}: {value:?} {reason}")]
     Value {
@@ -109,6 +121,25 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl Paths {
+    /// Whose a znode is follows from the path that it is below, and a directory of leaves holds nothing else.
+    fn check(&self) -> Result<(), ConfigError> {
+        let Paths { own, curator, dubbo } = self;
+        let keys = [("paths.own", own), ("paths.curator", curator), ("paths.dubbo", dubbo)];
+        for (index, &(key, value)) in keys.iter().enumerate() {
+            let this = path(key, value)?;
+            for &(other_key, other) in &keys[..index] {
+                let that = path(other_key, other)?;
+                if this == that || this.is_below(&that) || that.is_below(&this) {
+                    let (value, other) = (value.clone(), other.clone());
+                    return Err(ConfigError::Overlap { key, value, other_key, other });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Config {
@@ -134,7 +165,7 @@ impl Config {
             path: PathBuf::from("the configuration"),
             reason: error.to_string(),
         })?;
-        config.roots()?;
+        config.paths.check()?;
         config.fence_directory()?;
         if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&config.zookeeper.session_timeout) {
             return Err(ConfigError::Value {
@@ -239,6 +270,45 @@ mod tests {
         ] {
             let error = Config::parse(yaml).unwrap_err().to_string();
             assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
+    fn paths_that_overlap_are_refused_with_both_keys() {
+        for (paths, one, other) in [
+            ("{curator: /dubbo}", "paths.curator", "paths.dubbo"),
+            ("{curator: /}", "paths.curator", "paths.own"),
+            ("{curator: /dubbo/services}", "paths.curator", "paths.dubbo"),
+            ("{dubbo: /services/dubbo}", "paths.curator", "paths.dubbo"),
+            ("{own: /services/zoobridge}", "paths.own", "paths.curator"),
+            ("{curator: /zoobridge/kubernetes}", "paths.own", "paths.curator"),
+            ("{own: /, dubbo: /dubbo}", "paths.own", "paths.curator"),
+            ("{dubbo: /zoobridge}", "paths.own", "paths.dubbo"),
+        ] {
+            let yaml = format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {paths}}}");
+            let error = Config::parse(&yaml).unwrap_err().to_string();
+            assert!(error.contains(one) && error.contains(other) && error.contains("overlap"), "{error}");
+        }
+        // A common beginning is no common path.
+        let yaml =
+            "{zookeeper: {connect: zk}, rules: [], paths: {curator: /reg/a, dubbo: /reg/ab, own: /reg/b}}";
+        assert_eq!(Config::parse(yaml).unwrap().roots().unwrap().dubbo.as_str(), "/reg/ab");
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_told_with_its_rule() {
+        for (path, rule) in [
+            ("/services/", "does not end with '/'"),
+            ("services", "starts with '/'"),
+            ("//services", "no empty component"),
+            ("/services/../x", "no '.' or '..'"),
+            ("''", "not empty"),
+        ] {
+            for key in ["own", "curator", "dubbo"] {
+                let yaml = format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {{{key}: {path}}}}}");
+                let error = Config::parse(&yaml).unwrap_err().to_string();
+                assert!(error.contains(&format!("paths.{key}")) && error.contains(rule), "{error}");
+            }
         }
     }
 }

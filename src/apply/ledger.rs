@@ -221,7 +221,7 @@ impl Ledger {
             let users = self.directories.entry(directory).or_default();
             users.insert(key.clone());
         }
-        let Some(account) = self.accounts.get_mut(key) else { return None };
+        let account = self.accounts.get_mut(key)?;
         account.writing = false;
         account.written = refusals;
         account.failures = if again { account.failures + 1 } else { 0 };

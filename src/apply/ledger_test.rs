@@ -486,8 +486,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
-
     /// However writes, lost answers, looks, strangers, gaps and expiries interleave: once nothing more
     /// happens, exactly what is wanted is there, once, unless a stranger has it; nothing else of ours is;
     /// and then nothing is written any more.

@@ -13,6 +13,6 @@ pub mod reader;
 pub mod timeline;
 pub mod witness;
 
-pub use judge::{Bounds, Fault, FaultKind, Judge};
+pub use judge::{Bounds, Change, Fault, FaultKind, Judge};
 pub use reader::{Directory, Reader};
 pub use witness::{Subject, Witness};

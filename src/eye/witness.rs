@@ -129,7 +129,10 @@ async fn watch(client: Client, subject: Subject, shared: Arc<Shared>) {
     let (mut slices, mut listed) = (BTreeMap::new(), BTreeMap::new());
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                continue;
+            }
             Ok(watcher::Event::InitApply(slice)) => {
                 listed.insert(slice.name_any(), ready(&slice, &subject.port));
                 continue;

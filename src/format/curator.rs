@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use zk_wire::path::{self, PathError};
 
 use super::Leaf;
 use crate::model::Endpoint;
@@ -16,6 +17,20 @@ pub struct Curator {
     /// The service's name, one path component.
     pub name: String,
 }
+
+/// Why something cannot be the name of a Curator service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not the name of a znode.
+    #[error(transparent)]
+    Znode(#[from] PathError),
+    /// Longer than [`MAX_NAME_BYTES`].
+    #[error("it has {0} bytes; at most {MAX_NAME_BYTES} are allowed")]
+    TooLong(usize),
+}
+
+/// No service's name is longer. It is part of the path of each instance, and of its data.
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// The `ServiceInstance` of Curator.
 #[derive(Serialize)]
@@ -56,6 +71,18 @@ const URI_SPEC: UriSpec = UriSpec {
 };
 
 impl Curator {
+    /// A service of this name.
+    ///
+    /// # Errors
+    /// It cannot be the name of a znode, or is too long.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if name.len() > MAX_NAME_BYTES {
+            return Err(NameError::TooLong(name.len()));
+        }
+        path::validate_component(name)?;
+        Ok(Curator { name: name.to_owned() })
+    }
+
     /// The instance of one endpoint. Its id is `ip:port`; its registration time is the Service's creation,
     /// since consumers compare it and it must not change.
     #[must_use]
@@ -91,10 +118,18 @@ mod tests {
     #[test]
     fn an_instance_has_exactly_these_bytes() {
         let endpoint = Endpoint { ip: "10.1.2.3".parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-        let leaf = Curator { name: "orders".to_owned() }.leaf(endpoint, 1_700_000_000_000);
+        let leaf = Curator::new("orders").unwrap().leaf(endpoint, 1_700_000_000_000);
         assert_eq!(leaf.name, "10.1.2.3:8080");
         assert_eq!(address(&leaf.name), Some(endpoint.ip));
         let expected = r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},{"value":":","variable":false},{"value":"port","variable":true}]}}"#;
         assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_is_one_component_of_255_bytes_at_most() {
+        assert_eq!(Curator::new(&"é".repeat(128)), Err(NameError::TooLong(256)));
+        assert!(Curator::new(&"x".repeat(255)).is_ok());
+        assert_eq!(Curator::new("a/b"), Err(NameError::Znode(PathError::Slash)));
+        assert!(NameError::TooLong(256).to_string().contains("255"));
     }
 }

@@ -5,12 +5,12 @@
 //! parameters are sorted, and the first one is `anyhost`, since dubbo2.js loses the first.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::Leaf;
+use super::{Leaf, shortened};
 use crate::model::Endpoint;
 
 /// What one Service publishes as a provider of one interface.
@@ -22,18 +22,42 @@ pub struct Dubbo {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// Why something cannot be a parameter of a provider's URL.
+/// Why something cannot be part of a provider's URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum DubboError {
     /// An interface's name with characters that a URL's path cannot have.
     #[error("{0:?} is not the name of a Java interface")]
     Interface(String),
+    /// A name below the root that Dubbo keeps for something else than an interface.
+    #[error("Dubbo keeps {0:?} beside its interfaces for itself")]
+    Sibling(String),
+    /// A version or group that consumers cannot read, or an application.
+    #[error("the {part} {reason}")]
+    Key {
+        /// Which one.
+        part: KeyPart,
+        /// What is wrong with it.
+        reason: TextError,
+    },
     /// A parameter without a name or value.
     #[error("{0:?} is not a parameter; write name=value, separated by '&'")]
     Malformed(String),
-    /// A character that cuts the value for some consumers.
-    #[error("the value of parameter {0:?} has a character that consumers cut it at: '&', ';' or a control")]
-    Value(String),
+    /// A parameter's name that consumers cannot read.
+    #[error("the name of parameter {name:?} {reason}")]
+    Name {
+        /// As it was written.
+        name: String,
+        /// What is wrong with it.
+        reason: TextError,
+    },
+    /// A parameter's value that consumers cannot read.
+    #[error("the value of parameter {name:?} {reason}")]
+    Value {
+        /// The parameter.
+        name: String,
+        /// What is wrong with it.
+        reason: TextError,
+    },
     /// Dubbo 3 removes `pid=…` and `timestamp=…` by substring, also from the end of a longer name.
     #[error(
         "parameter {0:?} ends in 'pid' or 'timestamp', which Dubbo 3 removes together with its neighbour"
@@ -42,13 +66,66 @@ pub enum DubboError {
     /// A parameter that the bridge itself decides.
     #[error("parameter {0:?} follows from the Service and cannot be set")]
     Reserved(String),
+    /// Longer than [`MAX_URL_BYTES`].
+    #[error("the provider's encoded URL has {0} bytes; at most {MAX_URL_BYTES} are allowed")]
+    TooLong(usize),
 }
+
+/// What is written beside the parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyPart {
+    /// The second part of an interface's key.
+    Version,
+    /// The third one.
+    Group,
+    /// The provider's application.
+    Application,
+}
+
+/// Why consumers cannot read a name or value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum TextError {
+    /// Java writes no empty values.
+    #[error("is empty")]
+    Empty,
+    /// A character at which some consumers cut a text, so that what follows is a parameter of its own.
+    #[error("has a character at which consumers cut it: '&', ';' or a control")]
+    Cut,
+    /// `pid=` or `timestamp=`.
+    #[error("has 'pid=' or 'timestamp=' in it, which Dubbo 3 removes together with what follows")]
+    Stripped,
+    /// `0.0.0`.
+    #[error("is 0.0.0, which no consumer takes for the absence of a version; leave it out")]
+    NoVersion,
+}
+
+/// No provider is longer. A `getChildren` reply of 1 MiB, the limit of Java clients, then has room for 250.
+pub const MAX_URL_BYTES: usize = 4_096;
 
 /// What `java.net.URLEncoder` leaves alone, but for the space.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'*').remove(b'_').remove(b' ');
 
 /// Parameters that follow from the Service or from what an ephemeral znode is.
 const RESERVED: [&str; 7] = ["anyhost", "category", "dynamic", "enabled", "interface", "side", "disabled"];
+
+/// What Dubbo 2.7 and later keep beside the interfaces.
+const SIBLINGS: [&str; 3] = ["config", "metadata", "mapping"];
+
+/// Written first, since dubbo2.js loses whatever is.
+const FIRST: &str = "anyhost";
+
+/// Removed by Dubbo 3, wherever they are first found in a provider's URL (`stripOffVariableKeys`).
+const STRIPPED: [&str; 2] = ["pid", "timestamp"];
+
+impl std::fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            KeyPart::Version => "version",
+            KeyPart::Group => "group",
+            KeyPart::Application => "application",
+        })
+    }
+}
 
 impl Dubbo {
     /// Reads `interface[:version[:group]]`, Dubbo's own colon-separated key, and `name=value&…`.
@@ -58,10 +135,14 @@ impl Dubbo {
     pub fn new(key: &str, application: &str, parameters: &str) -> Result<Self, DubboError> {
         let mut parts = key.splitn(3, ':');
         let interface = parts.next().unwrap_or_default();
-        let is_java = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '$');
-        if interface.is_empty() || interface.starts_with('.') || !interface.chars().all(is_java) {
-            return Err(DubboError::Interface(interface.to_owned()));
+        if !interface.split('.').all(is_java_identifier) {
+            return Err(DubboError::Interface(shortened(interface)));
         }
+        if SIBLINGS.contains(&interface) {
+            return Err(DubboError::Sibling(interface.to_owned()));
+        }
+        let of_key = |part: KeyPart| move |reason| DubboError::Key { part, reason };
+        check_value("application", application).map_err(of_key(KeyPart::Application))?;
         let mut all: BTreeMap<String, String> = [
             ("anyhost", "true"),
             ("application", application),
@@ -75,23 +156,21 @@ impl Dubbo {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-        for (name, value) in ["version", "group"].into_iter().zip(parts) {
-            if !value.is_empty() {
-                insert(&mut all, name, value)?;
-            }
+        let named = [("version", KeyPart::Version), ("group", KeyPart::Group)];
+        for ((name, part), value) in named.into_iter().zip(parts).filter(|(_, value)| !value.is_empty()) {
+            check_value(name, value).map_err(of_key(part))?;
+            all.insert(name.to_owned(), value.to_owned());
         }
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.split_once('=') {
-                Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-                    if RESERVED.contains(&name) {
-                        return Err(DubboError::Reserved(name.to_owned()));
-                    }
-                    insert(&mut all, name, value)?;
-                }
-                _ => return Err(DubboError::Malformed(parameter.to_owned())),
-            }
+            let (name, value) = read_parameter(parameter)?;
+            all.insert(name.to_owned(), value.to_owned());
         }
-        Ok(Dubbo { interface: interface.to_owned(), parameters: all })
+        let dubbo = Dubbo { interface: interface.to_owned(), parameters: all };
+        let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
+        match dubbo.name(longest).len() {
+            bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),
+            _ => Ok(dubbo),
+        }
     }
 
     /// The directory's name below the root: the encoded interface.
@@ -103,22 +182,59 @@ impl Dubbo {
     /// The provider of one endpoint.
     #[must_use]
     pub fn leaf(&self, endpoint: Endpoint) -> Leaf {
-        let query: Vec<_> = self.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let url = format!("dubbo://{endpoint}/{}?{}", self.interface, query.join("&"));
-        Leaf { name: form_encode(&url), data: Bytes::new() }
+        Leaf { name: self.name(SocketAddr::new(endpoint.ip, endpoint.port)), data: Bytes::new() }
+    }
+
+    /// Sorted but for `anyhost`, before which a parameter of the Service's may sort.
+    fn name(&self, address: SocketAddr) -> String {
+        let (first, rest): (Vec<_>, Vec<_>) = self.parameters.iter().partition(|(name, _)| *name == FIRST);
+        let query: Vec<_> =
+            first.iter().chain(&rest).map(|(name, value)| format!("{name}={value}")).collect();
+        form_encode(&format!("dubbo://{address}/{}?{}", self.interface, query.join("&")))
     }
 }
 
-fn insert(all: &mut BTreeMap<String, String>, name: &str, value: &str) -> Result<(), DubboError> {
-    if value.contains(|c: char| matches!(c, '&' | ';') || c.is_control()) {
-        return Err(DubboError::Value(name.to_owned()));
+fn is_java_identifier(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
+    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(is_part)
+}
+
+fn read_parameter(parameter: &str) -> Result<(&str, &str), DubboError> {
+    let (name, value) = match parameter.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => (name, value),
+        _ => return Err(DubboError::Malformed(shortened(parameter))),
+    };
+    if let Some(reason) = cut(name) {
+        return Err(DubboError::Name { name: shortened(name), reason });
     }
-    let stripped = |suffix: &str| name.ends_with(suffix) && name != suffix;
-    if stripped("pid") || stripped("timestamp") {
-        return Err(DubboError::Stripped(name.to_owned()));
+    if RESERVED.contains(&name) {
+        return Err(DubboError::Reserved(name.to_owned()));
     }
-    all.insert(name.to_owned(), value.to_owned());
+    if STRIPPED.iter().any(|&stripped| name.ends_with(stripped) && name != stripped) {
+        return Err(DubboError::Stripped(shortened(name)));
+    }
+    check_value(name, value).map_err(|reason| DubboError::Value { name: shortened(name), reason })?;
+    Ok((name, value))
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), TextError> {
+    if value.is_empty() {
+        return Err(TextError::Empty);
+    }
+    if let Some(reason) = cut(value) {
+        return Err(reason);
+    }
+    if STRIPPED.iter().any(|stripped| value.contains(&format!("{stripped}="))) {
+        return Err(TextError::Stripped);
+    }
+    if name == "version" && value == "0.0.0" {
+        return Err(TextError::NoVersion);
+    }
     Ok(())
+}
+
+fn cut(text: &str) -> Option<TextError> {
+    text.contains(|c: char| matches!(c, '&' | ';') || c.is_control()).then_some(TextError::Cut)
 }
 
 fn form_encode(text: &str) -> String {
@@ -168,15 +284,83 @@ mod tests {
     }
 
     #[test]
+    fn the_first_parameter_is_one_that_may_be_lost() {
+        let dubbo = Dubbo::new("a.B", "orders", "accepts=9&Z=1").unwrap();
+        let name = dubbo.leaf(endpoint("10.1.2.3")).name;
+        assert!(name.contains("%3Fanyhost%3Dtrue%26Z%3D1%26accepts%3D9%26application%3D"), "{name}");
+    }
+
+    #[test]
     fn what_breaks_a_consumer_is_refused() {
         let error = |key: &str, parameters: &str| Dubbo::new(key, "orders", parameters).unwrap_err();
-        assert!(matches!(error("", ""), DubboError::Interface(_)));
-        assert!(matches!(error("com/acme", ""), DubboError::Interface(_)));
+        for interface in ["", "com/acme", "..", "a..B", ".B", "a.", "a.1B", "a.B?x", "a B"] {
+            assert_eq!(error(interface, ""), DubboError::Interface(interface.to_owned()));
+        }
+        for sibling in ["config", "metadata", "mapping"] {
+            assert_eq!(error(sibling, ""), DubboError::Sibling(sibling.to_owned()));
+        }
         assert!(matches!(error("a.B", "weight"), DubboError::Malformed(_)));
         assert!(matches!(error("a.B", "weight="), DubboError::Malformed(_)));
-        assert!(matches!(error("a.B", "x=1;2"), DubboError::Value(_)));
+        assert!(matches!(error("a.B", "=1"), DubboError::Malformed(_)));
         assert!(matches!(error("a.B", "rapid=1"), DubboError::Stripped(_)));
         assert!(matches!(error("a.B", "remote.timestamp=1"), DubboError::Stripped(_)));
-        assert!(matches!(error("a.B", "dynamic=false"), DubboError::Reserved(_)));
+        for name in RESERVED {
+            assert_eq!(error("a.B", &format!("{name}=x")), DubboError::Reserved(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn no_parameter_is_smuggled_in_by_another_text() {
+        let error = |key: &str, application: &str, parameters: &str| {
+            Dubbo::new(key, application, parameters).unwrap_err().to_string()
+        };
+        for (error, parts) in [
+            (error("a.B", "orders", "x;dynamic=false"), ["name of parameter \"x;dynamic\"", "';'"]),
+            (error("a.B", "orders", "x=1;dynamic=false"), ["value of parameter \"x\"", "';'"]),
+            (error("a.B", "orders", "x\u{1}=1"), ["name of parameter", "control"]),
+            (error("a.B", "a&category=consumers", ""), ["application", "'&'"]),
+            (error("a.B", "a;dynamic=false", ""), ["application", "';'"]),
+            (error("a.B", "", ""), ["application", "empty"]),
+            (error("a.B", "x-pid=1", ""), ["application", "'pid='"]),
+            (error("a.B:1&dynamic=false", "orders", ""), ["version", "'&'"]),
+            (error("a.B:1:g;dynamic=false", "orders", ""), ["group", "';'"]),
+            (error("a.B::g-pid=", "orders", ""), ["group", "'pid='"]),
+            (error("a.B", "orders", "x=timestamp=2"), ["value of parameter \"x\"", "'timestamp='"]),
+            (error("a.B:0.0.0", "orders", ""), ["version", "0.0.0"]),
+            (error("a.B", "orders", "version=0.0.0"), ["\"version\"", "0.0.0"]),
+        ] {
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}: {parts:?}");
+        }
+    }
+
+    #[test]
+    fn what_resembles_a_mistake_and_is_none_is_accepted() {
+        for (key, parameters) in [
+            ("a.B$C", ""),
+            ("a.B::", ""),
+            ("a.B::g", ""),
+            ("a.B:0.0.0.1", ""),
+            ("Top", "pid=1&timestamp=2"),
+            ("a.B", "a=b=c&dubbo.tag=grey&create.timeout=9&x=pid&y=0.0.0"),
+        ] {
+            Dubbo::new(key, "orders", parameters).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_too_long_is_refused_with_the_limit() {
+        let with = |value: usize| Dubbo::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse::<SocketAddr>().unwrap();
+        let fixed = with(1).unwrap().name(longest).len() - 1;
+        assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().name(longest).len(), MAX_URL_BYTES);
+        let error = with(MAX_URL_BYTES - fixed + 1).unwrap_err();
+        assert_eq!(error, DubboError::TooLong(MAX_URL_BYTES + 1));
+        assert!(error.to_string().contains("4096"), "{error}");
+        for huge in ["x".repeat(100_000), format!("{}=1;", "x".repeat(100_000))] {
+            let error = Dubbo::new("a.B", "orders", &huge).unwrap_err().to_string();
+            assert!(error.len() < 400, "{} bytes", error.len());
+        }
+        let error = Dubbo::new(&"/".repeat(100_000), "orders", "").unwrap_err().to_string();
+        assert!(error.len() < 400, "{} bytes", error.len());
     }
 }

@@ -29,6 +29,16 @@ pub enum Format {
     Dubbo,
 }
 
+/// A text that somebody else wrote, as far as a message needs it.
+pub(crate) fn shortened(text: &str) -> String {
+    /// Enough to recognize it, and short enough for an Event of 1 kB.
+    const CHARACTERS: usize = 100;
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl Format {
     /// The address that a leaf's name gives; `None` if this format would not have written it.
     #[must_use]

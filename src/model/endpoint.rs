@@ -38,6 +38,17 @@ impl Protocol {
     }
 }
 
+impl fmt::Display for Protocol {
+    /// Kubernetes' name of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        })
+    }
+}
+
 impl fmt::Display for Endpoint {
     /// `10.1.2.3:8080`, `[fd00::1]:8080`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

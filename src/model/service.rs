@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::endpoint::Protocol;
+
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
@@ -41,6 +43,8 @@ pub struct ServicePort {
     pub name: String,
     /// Its number at the Service's own address.
     pub port: u16,
+    /// Its protocol; a number may be used once for each.
+    pub protocol: Protocol,
 }
 
 /// The prefix of every annotation of ours.

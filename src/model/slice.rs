@@ -62,7 +62,10 @@ impl Conditions {
     /// Fills in the defaults.
     #[must_use]
     pub fn new(ready: Option<bool>, serving: Option<bool>, terminating: Option<bool>) -> Self {
-        let ready = ready.unwrap_or(true);
-        Conditions { ready, serving: serving.unwrap_or(ready), terminating: terminating.unwrap_or(false) }
+        Conditions {
+            ready: ready.unwrap_or(true),
+            serving: serving.unwrap_or(true),
+            terminating: terminating.unwrap_or(false),
+        }
     }
 }

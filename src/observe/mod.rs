@@ -5,9 +5,10 @@
 //! ```
 //!
 //! A reflector would keep whole objects, 6 to 13 kB for each slice, twice during a relist; the store keeps
-//! about 20 bytes for each endpoint, and a relist marks generations instead of building a second copy.
+//! about 20 bytes for each endpoint, and of a relist only what differs from that, until the list is complete.
 
 pub mod decode;
+pub mod field;
 pub mod objects;
 pub mod store;
 pub mod watch;

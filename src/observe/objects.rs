@@ -1,21 +1,28 @@
 //! The parts of Kubernetes' objects that the bridge looks at. Everything else is skipped while decoding.
+//!
+//! A list is decoded as a whole, so an object that cannot be read would cost all the others, and for as long
+//! as it exists. Reading a [`Field`] therefore never fails: it remembers what was wrong with it, and
+//! [`super::decode`] leaves out that object alone.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::{core, discovery};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use super::field::Field;
 
 /// A Service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct ServiceObject {
     /// Its metadata.
-    pub metadata: ObjectMeta,
+    pub metadata: Metadata,
     /// Its spec.
-    pub spec: ServiceSpec,
+    pub spec: Field<ServiceSpec>,
 }
 
 /// `spec` of a Service.
@@ -23,21 +30,23 @@ pub struct ServiceObject {
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceSpec {
     /// ClusterIP, NodePort, LoadBalancer or ExternalName.
-    pub r#type: Option<String>,
+    pub r#type: Field<String>,
     /// Address families, the preferred one first.
-    pub ip_families: Vec<String>,
+    pub ip_families: Field<Vec<Field<String>>>,
     /// Its ports.
-    pub ports: Vec<ServicePort>,
+    pub ports: Field<Vec<Field<ServicePortObject>>>,
 }
 
 /// A port of a Service.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct ServicePort {
+pub struct ServicePortObject {
     /// Its name.
-    pub name: Option<String>,
+    pub name: Field<String>,
     /// Its number at the Service.
-    pub port: i32,
+    pub port: Field<i32>,
+    /// TCP, UDP or SCTP.
+    pub protocol: Field<String>,
 }
 
 /// An EndpointSlice.
@@ -45,13 +54,13 @@ pub struct ServicePort {
 #[serde(default, rename_all = "camelCase")]
 pub struct SliceObject {
     /// Its metadata.
-    pub metadata: ObjectMeta,
+    pub metadata: Metadata,
     /// IPv4, IPv6 or FQDN.
-    pub address_type: String,
-    /// Its endpoints; null while there are none.
-    pub endpoints: Option<Vec<EndpointObject>>,
-    /// Its ports; null while there are none.
-    pub ports: Option<Vec<PortObject>>,
+    pub address_type: Field<String>,
+    /// Its endpoints.
+    pub endpoints: Field<Vec<Field<EndpointObject>>>,
+    /// Its ports.
+    pub ports: Field<Vec<Field<PortObject>>>,
 }
 
 /// An endpoint of a slice.
@@ -59,9 +68,9 @@ pub struct SliceObject {
 #[serde(default)]
 pub struct EndpointObject {
     /// Its addresses; only the first has a meaning.
-    pub addresses: Vec<String>,
+    pub addresses: Field<Vec<Field<String>>>,
     /// Its conditions.
-    pub conditions: ConditionsObject,
+    pub conditions: Field<ConditionsObject>,
 }
 
 /// Conditions of an endpoint; each may be absent.
@@ -69,11 +78,11 @@ pub struct EndpointObject {
 #[serde(default)]
 pub struct ConditionsObject {
     /// May traffic be sent to it?
-    pub ready: Option<bool>,
+    pub ready: Field<bool>,
     /// Is its probe content?
-    pub serving: Option<bool>,
+    pub serving: Field<bool>,
     /// Is its pod going away?
-    pub terminating: Option<bool>,
+    pub terminating: Field<bool>,
 }
 
 /// A port of a slice.
@@ -81,11 +90,84 @@ pub struct ConditionsObject {
 #[serde(default)]
 pub struct PortObject {
     /// The Service port's name.
-    pub name: Option<String>,
+    pub name: Field<String>,
     /// Its number at the pods; absent means all.
-    pub port: Option<i32>,
+    pub port: Field<i32>,
     /// TCP, UDP or SCTP.
-    pub protocol: Option<String>,
+    pub protocol: Field<String>,
+}
+
+/// The metadata that the bridge and kube's watcher look at.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// What could be read.
+    pub known: ObjectMeta,
+    /// The first field that could not.
+    pub malformed: Option<&'static str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MetadataFields {
+    name: Field<String>,
+    namespace: Field<String>,
+    uid: Field<String>,
+    resource_version: Field<String>,
+    creation_timestamp: Field<String>,
+    labels: Field<BTreeMap<String, Field<String>>>,
+    annotations: Field<BTreeMap<String, Field<String>>>,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut malformed = None;
+        let fields = known(Field::<MetadataFields>::deserialize(deserializer)?, "metadata", &mut malformed);
+        let MetadataFields {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            creation_timestamp,
+            labels,
+            annotations,
+        } = fields.unwrap_or_default();
+        let created = match known(creation_timestamp, "metadata.creationTimestamp", &mut malformed) {
+            None => Field::Absent,
+            Some(text) => text.parse().map_or(Field::Malformed, |time| Field::Present(Time(time))),
+        };
+        let created = known(created, "metadata.creationTimestamp", &mut malformed);
+        let known = ObjectMeta {
+            name: known(name, "metadata.name", &mut malformed),
+            namespace: known(namespace, "metadata.namespace", &mut malformed),
+            uid: known(uid, "metadata.uid", &mut malformed),
+            resource_version: known(resource_version, "metadata.resourceVersion", &mut malformed),
+            creation_timestamp: created,
+            labels: texts(labels, "metadata.labels", &mut malformed),
+            annotations: texts(annotations, "metadata.annotations", &mut malformed),
+            ..ObjectMeta::default()
+        };
+        Ok(Metadata { known, malformed })
+    }
+}
+
+fn known<T>(field: Field<T>, name: &'static str, malformed: &mut Option<&'static str>) -> Option<T> {
+    match field {
+        Field::Absent => None,
+        Field::Present(value) => Some(value),
+        Field::Malformed => {
+            malformed.get_or_insert(name);
+            None
+        }
+    }
+}
+
+fn texts(
+    field: Field<BTreeMap<String, Field<String>>>,
+    name: &'static str,
+    malformed: &mut Option<&'static str>,
+) -> Option<BTreeMap<String, String>> {
+    let texts = known(field, name, malformed)?.into_iter();
+    Some(texts.filter_map(|(key, value)| Some((key, known(value, name, malformed)?))).collect())
 }
 
 /// Names a partial object's kind by the full type that it is a part of.
@@ -112,11 +194,11 @@ macro_rules! part_of {
             }
 
             fn meta(&self) -> &ObjectMeta {
-                &self.metadata
+                &self.metadata.known
             }
 
             fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
+                &mut self.metadata.known
             }
         }
     };

@@ -10,8 +10,11 @@ use serde::de::DeserializeOwned;
 use super::objects::{ServiceObject, SliceObject};
 use super::store::Observation;
 
-/// A watch that hears nothing for so long asks again; a silent break costs no more than that.
-const WATCH_SECONDS: u32 = 60;
+/// The API server ends a watch after so long, and the watcher asks again from where it was. If it hears
+/// nothing for 5 s more, not even the end, kube's watcher takes the connection for dead
+/// (`next_with_idle_timeout`). That covers a watch once it is answered; a list, and the answer to the request
+/// for a watch, are only limited by the client's `read_timeout`, which must be longer than this.
+pub const WATCH_SECONDS: u32 = 60;
 
 /// Watches Services and EndpointSlices of all namespaces. Never ends.
 pub fn observations(client: &Client) -> impl Stream<Item = Observation> + Send + use<> {
