@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause after one whose session somebody else has taken. He is not to be driven away: either he
 /// leads, or he stops when he finds our fence.
 const PAUSE_IF_TAKEN: Duration = Duration::from_millis(2_500);
-/// One write of the credentials.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// One read or write of the credentials.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a session that replaces an expired one waits for its credentials to be kept. Its predecessor's
 /// znodes are gone already; beyond this the consumers' view counts for more than the next restart's.
 const SAVE_BEFORE_USE: Duration = Duration::from_secs(2);
@@ -303,7 +303,7 @@ impl Shared {
         let saving = self.saving.lock().await;
         let mut sessions = self.credentials();
         sessions.push(session.credentials());
-        tokio::time::timeout(SAVE_TIMEOUT, self.store.save(&sessions))
+        tokio::time::timeout(STORE_TIMEOUT, self.store.save(&sessions))
             .await
             .map_err(|_| PoolError::Credentials(CredentialError::Timeout))??;
         drop(saving);
@@ -317,23 +317,8 @@ impl Shared {
     /// # Errors
     /// Somebody else has written them: another process believes that it leads. Or the pool has ended.
     pub(super) async fn save(&self) -> Result<(), PoolError> {
-        let mut delays = delays();
         let _one_at_a_time = self.saving.lock().await;
-        loop {
-            let sessions = self.credentials();
-            let saving = tokio::time::timeout(SAVE_TIMEOUT, self.store.save(&sessions));
-            let error = tokio::select! {
-                saved = saving => match saved.unwrap_or(Err(CredentialError::Timeout)) {
-                    Ok(()) => return Ok(()),
-                    Err(error @ (CredentialError::Api { .. } | CredentialError::Timeout)) => error,
-                    Err(error) => return Err(error.into()),
-                },
-                () = self.stop.cancelled() => return Err(self.stopped()),
-            };
-            let delay = delays.next().unwrap_or(RETRY_MOST);
-            tracing::warn!(?delay, "trying again: {error}");
-            self.sleep(delay).await?;
-        }
+        self.ask_store(|| async { self.store.save(&self.credentials()).await }).await
     }
 
     /// Reads the credentials that the last leader has kept, for as long as it takes.
@@ -341,15 +326,24 @@ impl Shared {
     /// # Errors
     /// What is kept is not ours, or the pool has ended.
     pub(super) async fn load(&self) -> Result<Vec<Credentials>, PoolError> {
+        self.ask_store(|| self.store.load()).await
+    }
+
+    /// Asks again as long as the store cannot be reached.
+    async fn ask_store<T, F>(&self, ask: impl Fn() -> F) -> Result<T, PoolError>
+    where
+        F: Future<Output = Result<T, CredentialError>>,
+    {
         let mut delays = delays();
         loop {
-            let loading = tokio::time::timeout(SAVE_TIMEOUT, self.store.load());
             let error = tokio::select! {
-                loaded = loading => match loaded.unwrap_or(Err(CredentialError::Timeout)) {
-                    Ok(sessions) => return Ok(sessions),
-                    Err(error @ (CredentialError::Api { .. } | CredentialError::Timeout)) => error,
-                    Err(error) => return Err(error.into()),
-                },
+                answer = tokio::time::timeout(STORE_TIMEOUT, ask()) => {
+                    match answer.unwrap_or(Err(CredentialError::Timeout)) {
+                        Ok(answer) => return Ok(answer),
+                        Err(error @ (CredentialError::Api { .. } | CredentialError::Timeout)) => error,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 () = self.stop.cancelled() => return Err(self.stopped()),
             };
             let delay = delays.next().unwrap_or(RETRY_MOST);
