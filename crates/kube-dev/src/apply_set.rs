@@ -65,7 +65,7 @@ fn apply_one(api: &Api, index: usize, mut document: Value) -> Result<String, Man
         match store.get(kind, &namespace, &name) {
             Err(_) => store.create(kind, &namespace, document, stamp).map(|_| "created"),
             Ok(before) => {
-                let after = store.update(kind, &namespace, &name, Part::Main, |_| Ok(document))?;
+                let after = store.update(kind, &namespace, &name, Part::Main, stamp, |_| Ok(document))?;
                 Ok(if after == before { "unchanged" } else { "configured" })
             }
         }

@@ -26,15 +26,30 @@ impl ApiError {
     }
 
     pub(crate) fn conflict(kind: &Kind, name: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} {name:?}: the object has been modified; please apply your changes to the latest version and try again",
-            qualified(kind)
-        );
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        Self::precondition(kind, name, why)
+    }
+
+    /// Something that the writer counted on is not so.
+    pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(kind));
         Self::new(409, "Conflict", message)
+    }
+
+    /// Another object has that name now, or had it.
+    pub(crate) fn other_uid(kind: &Kind, name: &str, given: &str, uid: &Value) -> Self {
+        let why = format!("the UID in the precondition ({given}) does not match the UID in record ({uid})");
+        Self::precondition(kind, name, &why)
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message.into())
+    }
+
+    pub(crate) fn other_namespace() -> Self {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        Self::bad_request(message)
     }
 
     pub(crate) fn invalid(kind: &Kind, name: &str, what: &str) -> Self {
@@ -62,7 +77,20 @@ impl ApiError {
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(413, "RequestEntityTooLarge", "the request is larger than 3 MiB".to_owned())
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            "the request, or what it makes, is larger than 3 MiB".to_owned(),
+        )
+    }
+
+    /// A patch that cannot be applied to this object.
+    pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(422, "Invalid", message.into())
+    }
+
+    pub(crate) fn no_address() -> Self {
+        Self::new(500, "InternalError", "all cluster addresses are in use".to_owned())
     }
 
     fn new(code: u16, reason: &'static str, message: String) -> Self {

@@ -30,8 +30,12 @@ pub struct Options {
     pub pod_start: Duration,
     /// From a pod's deletion to its end.
     pub pod_stop: Duration,
+    /// Pods that one Deployment gets at most, however many it asks for.
+    pub pod_limit: usize,
     /// Changes that watches can still resume from; older ones are 410 Gone.
     pub history: usize,
+    /// How often a watch that wants bookmarks gets one.
+    pub bookmark_interval: Duration,
 }
 
 impl Default for Options {
@@ -41,7 +45,9 @@ impl Default for Options {
             workloads: true,
             pod_start: Duration::from_millis(200),
             pod_stop: Duration::from_millis(200),
+            pod_limit: 5_000,
             history: 10_000,
+            bookmark_interval: Duration::from_secs(10),
         }
     }
 }
@@ -71,7 +77,7 @@ pub(crate) struct Api {
     store: Mutex<Store>,
     revision: watch::Sender<u64>,
     stop: CancellationToken,
-    has_workloads: bool,
+    bookmark_interval: Duration,
 }
 
 /// Namespaces that every cluster has.
@@ -87,10 +93,10 @@ impl KubeDev {
         let listener = TcpListener::bind(options.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let api = Arc::new(Api {
-            store: Mutex::new(Store::new(options.history)),
+            store: Mutex::new(Store::new(options.history, options.workloads)),
             revision: watch::Sender::new(0),
             stop: CancellationToken::new(),
-            has_workloads: options.workloads,
+            bookmark_interval: options.bookmark_interval,
         });
         for name in NAMESPACES {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -107,7 +113,7 @@ impl KubeDev {
             }
         });
         if options.workloads {
-            tasks.spawn(workloads::run(Arc::clone(&api), options.pod_start, options.pod_stop));
+            tasks.spawn(workloads::run(Arc::clone(&api), options));
         }
         tasks.close();
         Ok(KubeDev { api, address, tasks })
@@ -163,20 +169,25 @@ impl Api {
         &self,
         write: impl FnOnce(&mut Store, &Stamp) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
+        self.change(write)
+    }
+
+    /// The same for what cannot fail as a whole.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store, &Stamp) -> T) -> T {
         let seconds = Timestamp::now().as_second();
         let time = Timestamp::from_second(seconds).unwrap_or_default().to_string();
         let stamp = Stamp { time, uid: uuid::Uuid::new_v4().to_string() };
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = write(&mut store, &stamp);
+        let changed = change(&mut store, &stamp);
         let revision = store.revision();
         drop(store);
         self.revision.send_if_modified(|before| std::mem::replace(before, revision) != revision);
-        written
+        changed
     }
 
-    /// Does a delete of this kind take its time?
-    pub(crate) fn is_graceful(&self, kind: &Kind) -> bool {
-        self.has_workloads && kind.plural == "pods"
+    /// Never zero: a watch does not consist of bookmarks only.
+    pub(crate) fn bookmark_interval(&self) -> Duration {
+        self.bookmark_interval.max(Duration::from_millis(1))
     }
 
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {

@@ -1,38 +1,35 @@
 //! All objects, and what happened to them lately. Pure: names, uids and times come from outside.
 
-use std::collections::{BTreeMap, VecDeque};
+mod history;
+mod removal;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::addresses::Addresses;
+use crate::admission::{normalize, validate};
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::selector::Selector;
+use crate::{defaults, events, service};
+pub(crate) use history::Change;
+use history::History;
 
 /// Where an object is: by kind, namespace (empty for cluster-wide kinds), name.
 type Key = (&'static Kind, String, String);
 
 /// All objects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
-    history: VecDeque<Change>,
+    history: History,
     revision: u64,
-    /// Changes up to here are forgotten.
-    compacted: u64,
-    next_cluster_ip: u16,
-    history_limit: usize,
-}
-
-/// One write.
-#[derive(Debug, Clone)]
-pub(crate) struct Change {
-    pub(crate) revision: u64,
-    pub(crate) kind: &'static Kind,
-    /// The object before; none if it was created.
-    pub(crate) before: Option<Arc<Value>>,
-    /// The object after; none if it was deleted.
-    pub(crate) after: Option<Arc<Value>>,
+    cluster_ips: Addresses,
+    /// Does a kubelet run pods, and end them in its time?
+    runs_pods: bool,
 }
 
 /// What only the outside world knows: what time it is, and something unique.
@@ -54,8 +51,14 @@ pub(crate) enum Part {
 }
 
 impl Store {
-    pub(crate) fn new(history_limit: usize) -> Self {
-        Store { history_limit, ..Store::default() }
+    pub(crate) fn new(history_limit: usize, runs_pods: bool) -> Self {
+        Store {
+            objects: BTreeMap::new(),
+            history: History::new(history_limit),
+            revision: 0,
+            cluster_ips: Addresses::new([10, 96]),
+            runs_pods,
+        }
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -78,8 +81,23 @@ impl Store {
         namespace: &'s str,
         selector: &'s Selector,
     ) -> impl Iterator<Item = &'s Arc<Value>> {
+        self.list_after(kind, namespace, selector, None)
+    }
+
+    /// The same, beginning after a place, which is a namespace and a name.
+    pub(crate) fn list_after<'s>(
+        &'s self,
+        kind: &'static Kind,
+        namespace: &'s str,
+        selector: &'s Selector,
+        place: Option<(&str, &str)>,
+    ) -> impl Iterator<Item = &'s Arc<Value>> {
+        let start = match place {
+            None => Bound::Included(key(kind, namespace, "")),
+            Some((namespace, name)) => Bound::Excluded(key(kind, namespace, name)),
+        };
         self.objects
-            .range(key(kind, namespace, "")..)
+            .range((start, Bound::Unbounded))
             .take_while(move |((of, in_namespace, _), _)| {
                 *of == kind && (namespace.is_empty() || in_namespace == namespace)
             })
@@ -87,15 +105,12 @@ impl Store {
             .filter(move |object| selector.matches(object))
     }
 
-    /// Changes of a kind after `revision`, oldest first.
+    /// Changes of all kinds after `revision`, oldest first.
     pub(crate) fn changes_after(&self, revision: u64) -> Result<impl Iterator<Item = &Change>, ApiError> {
-        if revision < self.compacted {
-            let message = format!("too old resource version: {revision} ({})", self.compacted);
-            return Err(ApiError::gone(message));
-        }
-        Ok(self.history.iter().filter(move |change| change.revision > revision))
+        self.history.after(revision)
     }
 
+    /// Stores a new object under a name that nobody has.
     pub(crate) fn create(
         &mut self,
         kind: &'static Kind,
@@ -103,43 +118,41 @@ impl Store {
         mut object: Value,
         stamp: &Stamp,
     ) -> Result<Arc<Value>, ApiError> {
-        check_type(kind, &object)?;
+        normalize(kind, &mut object)?;
         let metadata = metadata(&mut object)?;
-        if let (None, Some(prefix)) = (text(metadata, "name"), text(metadata, "generateName")) {
+        let given =
+            |metadata: &Map<String, Value>, field: &str| text(metadata, field).filter(|t| !t.is_empty());
+        if let (None, Some(prefix)) = (given(metadata, "name"), given(metadata, "generateName")) {
             let suffix: String = stamp.uid.chars().filter(char::is_ascii_alphanumeric).take(5).collect();
-            let name = format!("{prefix}{suffix}");
-            metadata.insert("name".to_owned(), name.into());
+            // 63 letters with the suffix, as upstream (`maxNameLength` in `names/generate.go`).
+            let prefix: String = prefix.chars().take(58).collect();
+            metadata.insert("name".to_owned(), format!("{prefix}{suffix}").into());
         }
-        let Some(name) = text(metadata, "name").filter(|name| is_name(name)) else {
-            let given = text(metadata, "name").unwrap_or_default();
-            return Err(ApiError::invalid(
-                kind,
-                &given,
-                "metadata.name: a lowercase RFC 1123 name is needed",
-            ));
-        };
         if kind.namespaced {
-            let given = text(metadata, "namespace");
-            if given.as_deref().is_some_and(|given| given != namespace) {
-                return Err(ApiError::bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request",
-                ));
+            if given(metadata, "namespace").is_some_and(|given| given != namespace) {
+                return Err(ApiError::other_namespace());
             }
             self.get(Kind::named("namespaces"), "", namespace)?;
             metadata.insert("namespace".to_owned(), namespace.into());
+        } else {
+            metadata.remove("namespace");
         }
-        if metadata.contains_key("resourceVersion") && metadata["resourceVersion"] != json!("") {
+        if given(metadata, "resourceVersion").is_some() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        for not_given in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+            metadata.remove(not_given);
         }
         metadata.insert("uid".to_owned(), stamp.uid.clone().into());
         metadata.insert("creationTimestamp".to_owned(), stamp.time.clone().into());
-        if object.get("spec").is_some() {
-            object["metadata"]["generation"] = json!(1);
-        }
+        let name = text(metadata, "name").unwrap_or_default();
         if self.objects.contains_key(&key(kind, namespace, &name)) {
             return Err(ApiError::exists(kind, &name));
         }
-        self.default_fields(kind, &mut object, &name)?;
+        self.complete(kind, &mut object, None)?;
+        if object.get("spec").is_some() {
+            object["metadata"]["generation"] = json!(1);
+        }
         Ok(self.put(kind, object))
     }
 
@@ -150,33 +163,19 @@ impl Store {
         namespace: &str,
         name: &str,
         part: Part,
+        stamp: &Stamp,
         change: impl FnOnce(&Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
         let before = self.get(kind, namespace, name)?;
         let mut after = change(&before)?;
-        check_type(kind, &after)?;
+        normalize(kind, &mut after)?;
+        check_identity(kind, namespace, name, metadata(&mut after)?, &before)?;
         if part == Part::Status {
-            let status = after["status"].take();
-            let given = after["metadata"]["resourceVersion"].take();
-            after = (*before).clone();
-            after["status"] = status;
-            after["metadata"]["resourceVersion"] = given;
+            let mut status = (*before).clone();
+            replace(&mut status, "status", after.get("status"));
+            after = status;
         } else if kind.has_status {
-            match before.get("status") {
-                Some(status) => after["status"] = status.clone(),
-                None => {
-                    after.as_object_mut().map(|object| object.remove("status"));
-                }
-            }
-        }
-        let metadata = metadata(&mut after)?;
-        if text(metadata, "resourceVersion")
-            .is_some_and(|given| !given.is_empty() && before["metadata"]["resourceVersion"] != given)
-        {
-            return Err(ApiError::conflict(kind, name));
-        }
-        if text(metadata, "name").is_some_and(|given| given != name) {
-            return Err(ApiError::bad_request("the name of the object does not match the name on the URL"));
+            replace(&mut after, "status", before.get("status"));
         }
         for fixed in [
             "name",
@@ -185,26 +184,23 @@ impl Store {
             "creationTimestamp",
             "generation",
             "deletionTimestamp",
+            "deletionGracePeriodSeconds",
             "resourceVersion",
         ] {
-            match before["metadata"].get(fixed) {
-                Some(value) => metadata.insert(fixed.to_owned(), value.clone()),
-                None => metadata.remove(fixed),
-            };
+            replace(&mut after["metadata"], fixed, before["metadata"].get(fixed));
         }
-        self.default_fields(kind, &mut after, name)?;
+        self.complete(kind, &mut after, Some(&before))?;
         if after == *before {
             return Ok(before);
         }
         if after["spec"] != before["spec"] {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
-            after["metadata"]["generation"] = json!(generation + 1);
+            after["metadata"]["generation"] = json!(generation.saturating_add(1));
         }
-        let is_over = !after["metadata"]["deletionTimestamp"].is_null()
-            && finalizers(&after) == 0
-            && kind.plural != "pods";
+        let is_over = is_marked(&after) && finalizers(&after) == 0 && !self.is_graceful(kind);
         if is_over {
-            return Ok(self.remove(kind, namespace, name, Arc::new(after)));
+            self.remove(kind, namespace, name, stamp);
+            return Ok(Arc::new(after));
         }
         Ok(self.put(kind, after))
     }
@@ -220,22 +216,51 @@ impl Store {
     ) -> Result<Arc<Value>, ApiError> {
         let before = self.get(kind, namespace, name)?;
         if finalizers(&before) > 0 || gracefully {
-            if before["metadata"]["deletionTimestamp"].is_string() {
+            if is_marked(&before) {
                 return Ok(before);
             }
             let mut marked = (*before).clone();
             marked["metadata"]["deletionTimestamp"] = stamp.time.clone().into();
             return Ok(self.put(kind, marked));
         }
-        Ok(self.remove(kind, namespace, name, before))
+        self.remove(kind, namespace, name, stamp).ok_or_else(|| ApiError::not_found(kind, name))
+    }
+
+    /// Does a delete of this kind take its time?
+    pub(crate) fn is_graceful(&self, kind: &Kind) -> bool {
+        self.runs_pods && kind.plural == "pods"
+    }
+
+    /// Fills in what the client may leave out, then checks the whole.
+    fn complete(
+        &mut self,
+        kind: &'static Kind,
+        object: &mut Value,
+        before: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        defaults::fill(kind, object);
+        if kind.plural == "services" {
+            let objects = &self.objects;
+            let is_used = |ip: &str| {
+                let services = objects.range(key(kind, "", "")..).take_while(|((of, ..), _)| *of == kind);
+                services.into_iter().any(|(_, service)| service["spec"]["clusterIP"] == ip)
+            };
+            service::complete(kind, object, before, || self.cluster_ips.take(is_used))?;
+        }
+        validate(kind, object)
     }
 
     fn put(&mut self, kind: &'static Kind, mut object: Value) -> Arc<Value> {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        if kind.group == "events.k8s.io" {
-            self.mirror_event(&object);
+        if let Some((other, twin)) = events::twin(kind, &object) {
+            self.insert(other, twin);
         }
+        self.insert(kind, object)
+    }
+
+    /// The part of a write that may happen twice under one revision: for an Event, in both groups.
+    fn insert(&mut self, kind: &'static Kind, object: Value) -> Arc<Value> {
         let key = key(kind, namespace_of(&object), name_of(&object));
         let after = Arc::new(object);
         let before = self.objects.insert(key, Arc::clone(&after));
@@ -243,121 +268,44 @@ impl Store {
         after
     }
 
-    /// The real API has one store for Events of both groups; `kubectl get events` reads the core group.
-    fn mirror_event(&mut self, event: &Value) {
-        let core = json!({
-            "apiVersion": "v1", "kind": "Event", "metadata": event["metadata"],
-            "involvedObject": event["regarding"], "reason": event["reason"], "message": event["note"],
-            "type": event["type"], "action": event["action"], "eventTime": event["eventTime"],
-            "reportingComponent": event["reportingController"], "reportingInstance": event["reportingInstance"],
-        });
-        self.put(Kind::named("events"), core);
-    }
-
-    fn remove(&mut self, kind: &'static Kind, namespace: &str, name: &str, last: Arc<Value>) -> Arc<Value> {
-        self.objects.remove(&key(kind, namespace, name));
-        self.revision += 1;
-        let mut last = (*last).clone();
-        last["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let last = Arc::new(last);
-        self.remember(kind, Some(Arc::clone(&last)), None);
-        self.collect_garbage(&last["metadata"]["uid"]);
-        if kind.plural == "namespaces" {
-            let inside: Vec<_> = self.objects.keys().filter(|(_, of, _)| of == name).cloned().collect();
-            for (kind, namespace, name) in inside {
-                if let Some(object) = self.objects.get(&key(kind, &namespace, &name)).cloned() {
-                    self.remove(kind, &namespace, &name, object);
-                }
-            }
-        }
-        last
-    }
-
-    /// Removes what only this object owned.
-    fn collect_garbage(&mut self, owner: &Value) {
-        let owned_by = |object: &Value| {
-            let owners = object["metadata"]["ownerReferences"].as_array();
-            owners.is_some_and(|owners| owners.iter().any(|reference| reference["uid"] == *owner))
-        };
-        let orphans: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|(_, object)| owned_by(object))
-            .map(|(key, object)| (key.clone(), Arc::clone(object)))
-            .collect();
-        for ((kind, namespace, name), object) in orphans {
-            self.remove(kind, &namespace, &name, object);
-        }
-    }
-
     fn remember(&mut self, kind: &'static Kind, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
-        self.history.push_back(Change { revision: self.revision, kind, before, after });
-        while self.history.len() > self.history_limit {
-            if let Some(forgotten) = self.history.pop_front() {
-                self.compacted = forgotten.revision;
-            }
-        }
+        self.history.push(Change { revision: self.revision, kind, before, after });
     }
+}
 
-    /// What the real API server fills in and the bridge or `kubectl` look at.
-    fn default_fields(
-        &mut self,
-        kind: &'static Kind,
-        object: &mut Value,
-        name: &str,
-    ) -> Result<(), ApiError> {
-        match kind.plural {
-            "services" => self.default_service(kind, object, name),
-            "deployments" | "statefulsets" | "replicasets" => {
-                default(&mut object["spec"], "replicas", json!(1));
-                Ok(())
-            }
-            "namespaces" => {
-                default(&mut object["status"], "phase", json!("Active"));
-                Ok(())
-            }
-            "pods" => {
-                default(&mut object["status"], "phase", json!("Pending"));
-                Ok(())
-            }
-            "secrets" => {
-                default(object, "type", json!("Opaque"));
-                encode_string_data(object);
-                Ok(())
-            }
-            _ => Ok(()),
+/// Is this what the writer means by that name?
+fn check_identity(
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+    metadata: &Map<String, Value>,
+    before: &Value,
+) -> Result<(), ApiError> {
+    let before = &before["metadata"];
+    let given = |field: &str| text(metadata, field).filter(|text| !text.is_empty());
+    match given("name") {
+        None => {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({name} on the URL) is missing"
+            )));
         }
+        Some(given) if given != name => {
+            let message =
+                format!("the name of the object ({given}) does not match the name on the URL ({name})");
+            return Err(ApiError::bad_request(message));
+        }
+        Some(_) => {}
     }
-
-    fn default_service(&mut self, kind: &Kind, object: &mut Value, name: &str) -> Result<(), ApiError> {
-        if !object["spec"].is_object() {
-            return Err(ApiError::invalid(kind, name, "spec: Required value"));
-        }
-        let spec = &mut object["spec"];
-        default(spec, "type", json!("ClusterIP"));
-        if spec["type"] == json!("ExternalName") {
-            return Ok(());
-        }
-        default(spec, "sessionAffinity", json!("None"));
-        default(spec, "internalTrafficPolicy", json!("Cluster"));
-        default(spec, "ipFamilyPolicy", json!("SingleStack"));
-        default(spec, "ipFamilies", json!(["IPv4"]));
-        if spec["clusterIP"].as_str().unwrap_or_default().is_empty() {
-            self.next_cluster_ip += 1;
-            let [high, low] = self.next_cluster_ip.to_be_bytes();
-            spec["clusterIP"] = json!(format!("10.96.{high}.{low}"));
-        }
-        spec["clusterIPs"] = json!([spec["clusterIP"]]);
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
-            default(port, "protocol", json!("TCP"));
-            let number = port["port"].clone();
-            if !number.as_i64().is_some_and(|number| (1..=65_535).contains(&number)) {
-                return Err(ApiError::invalid(kind, name, "spec.ports.port: must be between 1 and 65535"));
-            }
-            default(port, "targetPort", number);
-        }
-        Ok(())
+    if kind.namespaced && given("namespace").is_some_and(|given| given != namespace) {
+        return Err(ApiError::other_namespace());
     }
+    if given("uid").is_some_and(|uid| before["uid"] != uid) {
+        return Err(ApiError::invalid(kind, name, "metadata.uid: field is immutable"));
+    }
+    if given("resourceVersion").is_some_and(|version| before["resourceVersion"] != version) {
+        return Err(ApiError::conflict(kind, name));
+    }
+    Ok(())
 }
 
 fn key(kind: &'static Kind, namespace: &str, name: &str) -> Key {
@@ -374,13 +322,26 @@ pub(crate) fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
+/// The same state under another revision.
+pub(crate) fn at_revision(object: &Value, revision: u64) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["resourceVersion"] = revision.to_string().into();
+    object
+}
+
 fn finalizers(object: &Value) -> usize {
     object["metadata"]["finalizers"].as_array().map_or(0, Vec::len)
 }
 
+/// Was it deleted, and waits for its finalizers or its kubelet?
+fn is_marked(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
 fn metadata(object: &mut Value) -> Result<&mut Map<String, Value>, ApiError> {
-    object["metadata"]
-        .as_object_mut()
+    object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
         .ok_or_else(|| ApiError::bad_request("metadata is missing or no object"))
 }
 
@@ -388,50 +349,12 @@ fn text(map: &Map<String, Value>, name: &str) -> Option<String> {
     map.get(name)?.as_str().map(str::to_owned)
 }
 
-fn check_type(kind: &Kind, object: &Value) -> Result<(), ApiError> {
-    let Some(map) = object.as_object() else {
-        return Err(ApiError::bad_request("the body is not an object"));
+fn replace(object: &mut Value, field: &str, by: Option<&Value>) {
+    let Some(map) = object.as_object_mut() else { return };
+    match by {
+        Some(value) => map.insert(field.to_owned(), value.clone()),
+        None => map.remove(field),
     };
-    let given = (text(map, "apiVersion").unwrap_or_default(), text(map, "kind").unwrap_or_default());
-    if given != (kind.api_version(), kind.kind.to_owned()) {
-        return Err(ApiError::bad_request(format!(
-            "{}/{} in version {:?} cannot be handled as a {}",
-            given.0, given.1, kind.version, kind.kind
-        )));
-    }
-    Ok(())
-}
-
-/// RFC 1123: lower-case letters, digits, `-` and `.`; at most 253.
-fn is_name(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let middle = |c: char| good(c) || matches!(c, '-' | '.');
-    !name.is_empty()
-        && name.len() <= 253
-        && name.chars().all(middle)
-        && name.starts_with(good)
-        && name.ends_with(good)
-}
-
-fn default(object: &mut Value, field: &str, value: Value) {
-    if object.is_null() {
-        *object = json!({});
-    }
-    if let Some(map) = object.as_object_mut() {
-        map.entry(field).or_insert(value);
-    }
-}
-
-/// `stringData` of a Secret becomes `data`.
-fn encode_string_data(object: &mut Value) {
-    use base64::Engine;
-    let Some(Value::Object(texts)) = object.as_object_mut().and_then(|map| map.remove("stringData")) else {
-        return;
-    };
-    for (name, text) in texts {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
-        object["data"][name] = encoded.into();
-    }
 }
 
 #[cfg(test)]
@@ -443,7 +366,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        let mut store = Store::new(4);
+        let mut store = Store::new(4, false);
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
         store.create(Kind::named("namespaces"), "", namespace, &stamp(0)).unwrap();
         store
@@ -461,7 +384,8 @@ mod tests {
         assert_eq!(store.create(kind, "nowhere", config("c"), &stamp(2)).unwrap_err().code, 404);
         assert_eq!(store.create(kind, "default", config("C_"), &stamp(2)).unwrap_err().code, 422);
 
-        let same = store.update(kind, "default", "c", Part::Main, |before| Ok(before.clone())).unwrap();
+        let same =
+            store.update(kind, "default", "c", Part::Main, &stamp(9), |before| Ok(before.clone())).unwrap();
         assert_eq!(same, created);
         let set = |value: &str, version: &Value| {
             let mut after = (*created).clone();
@@ -470,9 +394,12 @@ mod tests {
             after
         };
         let version = created["metadata"]["resourceVersion"].clone();
-        let after = store.update(kind, "default", "c", Part::Main, |_| Ok(set("x", &version))).unwrap();
+        let after =
+            store.update(kind, "default", "c", Part::Main, &stamp(9), |_| Ok(set("x", &version))).unwrap();
         assert_eq!(after["data"]["a"], "x");
-        let error = store.update(kind, "default", "c", Part::Main, |_| Ok(set("y", &version))).unwrap_err();
+        let error = store
+            .update(kind, "default", "c", Part::Main, &stamp(9), |_| Ok(set("y", &version)))
+            .unwrap_err();
         assert_eq!((error.code, error.reason), (409, "Conflict"));
     }
 
@@ -493,16 +420,18 @@ mod tests {
     fn finalizers_hold_and_owners_take_along() {
         let (mut store, kind) = (store(), Kind::named("configmaps"));
         let mut held = config("held");
-        held["metadata"]["finalizers"] = json!(["x"]);
+        held["metadata"]["finalizers"] = json!(["test/x"]);
         let owner = store.create(kind, "default", held, &stamp(1)).unwrap();
         let mut owned = config("owned");
-        owned["metadata"]["ownerReferences"] = json!([{"uid": owner["metadata"]["uid"]}]);
+        owned["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "v1", "kind": "ConfigMap", "name": "held", "uid": owner["metadata"]["uid"],
+        }]);
         store.create(kind, "default", owned, &stamp(2)).unwrap();
         let marked = store.delete(kind, "default", "held", false, &stamp(3)).unwrap();
         assert!(marked["metadata"]["deletionTimestamp"].is_string());
         let mut released = (*marked).clone();
         released["metadata"]["finalizers"] = json!([]);
-        store.update(kind, "default", "held", Part::Main, |_| Ok(released)).unwrap();
+        store.update(kind, "default", "held", Part::Main, &stamp(9), |_| Ok(released)).unwrap();
         assert_eq!(store.list(kind, "", &Selector::default()).count(), 0);
     }
 }

@@ -1,0 +1,76 @@
+//! Lists and their pages.
+
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::json_response;
+use super::query::Query;
+use super::target::Target;
+use crate::error::ApiError;
+use crate::server::Api;
+use crate::store::{name_of, namespace_of};
+use crate::table::table;
+
+/// Where a page ends: the next one begins after this namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    /// Of the first page; all pages carry it, so that a watch from there misses nothing.
+    revision: u64,
+    namespace: String,
+    name: String,
+}
+
+pub(super) fn list(api: &Api, target: &Target, query: &Query, as_table: bool) -> Result<Response, ApiError> {
+    let selector = query.selector()?;
+    let given = query.r#continue.as_deref().filter(|token| !token.is_empty());
+    let after = given.map(Token::decode).transpose()?;
+    let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).filter(|&limit| limit > 0);
+    let (revision, page, token) = api.read(|store| {
+        let revision = after.as_ref().map_or(store.revision(), |after| after.revision);
+        store.changes_after(revision).map(|_| ())?;
+        let place = after.as_ref().map(|after| (&*after.namespace, &*after.name));
+        let mut rest = store.list_after(target.kind, &target.namespace, &selector, place);
+        let page: Vec<_> = rest.by_ref().take(limit.unwrap_or(usize::MAX)).cloned().collect();
+        let token = rest.next().and(page.last()).map(|last| Token::at(revision, last));
+        Ok((revision, page, token))
+    })?;
+    if as_table {
+        return Ok(json_response(200, &table(target.kind, &page, revision, Timestamp::now())));
+    }
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if let Some(token) = token {
+        metadata["continue"] = token.encode().into();
+    }
+    let items: Vec<&Value> = page.iter().map(|object| &**object).collect();
+    let list = json!({
+        "kind": format!("{}List", target.kind.kind), "apiVersion": target.kind.api_version(),
+        "metadata": metadata, "items": items,
+    });
+    Ok(json_response(200, &list))
+}
+
+impl Token {
+    fn at(revision: u64, last: &Value) -> Self {
+        Token { revision, namespace: namespace_of(last).to_owned(), name: name_of(last).to_owned() }
+    }
+
+    /// Opaque to clients.
+    fn encode(&self) -> String {
+        let Token { revision, namespace, name } = self;
+        URL_SAFE_NO_PAD.encode(format!("{revision} {namespace} {name}"))
+    }
+
+    fn decode(token: &str) -> Result<Self, ApiError> {
+        let invalid = || ApiError::bad_request("the continue token is not valid");
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+        let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+        // Neither names nor namespaces have blanks.
+        let parts: Vec<_> = text.split(' ').collect();
+        let [revision, namespace, name] = parts[..] else { return Err(invalid()) };
+        let revision = revision.parse().map_err(|_| invalid())?;
+        Ok(Token { revision, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
