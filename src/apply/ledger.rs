@@ -11,7 +11,7 @@
 //! - a look that began before a write of the same leaf is void;
 //! - whatever changes is planned again, and a plan that changes nothing costs nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,15 +27,15 @@ use crate::session::{Inherited, Look, Owned, Suspect};
 #[derive(Debug)]
 pub(super) struct Ledger {
     roots: Roots,
-    leaves: HashMap<ZnodePath, Leaf>,
-    accounts: HashMap<ServiceKey, Account>,
+    leaves: BTreeMap<ZnodePath, Leaf>,
+    accounts: BTreeMap<ServiceKey, Account>,
     /// Directories that exist, with the Services that want them.
-    directories: HashMap<ZnodePath, BTreeSet<ServiceKey>>,
+    directories: BTreeMap<ZnodePath, BTreeSet<ServiceKey>>,
     due: Queue,
     /// Leaves to look at that are not being written.
     suspects: BTreeSet<ZnodePath>,
     /// Services of the first list that have not been planned yet; `None` before it.
-    unplanned: Option<HashSet<ServiceKey>>,
+    unplanned: Option<BTreeSet<ServiceKey>>,
     /// Does somebody have to compare the sessions' own lists with ours?
     wants_lists: bool,
     /// Counts the writes.
@@ -138,8 +138,8 @@ impl Ledger {
         Ledger {
             roots,
             leaves: inherited.into_iter().map(|(path, owned)| (path, leaf(owned))).collect(),
-            accounts: HashMap::new(),
-            directories: HashMap::new(),
+            accounts: BTreeMap::new(),
+            directories: BTreeMap::new(),
             due: Queue::default(),
             suspects: BTreeSet::new(),
             unplanned: None,
@@ -150,7 +150,7 @@ impl Ledger {
 
     /// The first list of Services is complete.
     pub(super) fn synced(&mut self, services: &BTreeSet<ServiceKey>) {
-        self.unplanned = Some(services.iter().cloned().collect());
+        self.unplanned = Some(services.clone());
         self.settle_inheritance();
     }
 
@@ -310,7 +310,7 @@ impl Ledger {
 
     /// A session has exactly these ephemerals, or had them a moment ago. What differs is looked at.
     pub(super) fn listed(&mut self, session: SessionId, paths: Vec<ZnodePath>) {
-        let listed: HashSet<_> = paths.into_iter().collect();
+        let listed: BTreeSet<_> = paths.into_iter().collect();
         let is_in = |leaf: &Leaf| matches!(leaf.there, There::Ours(owned) if owned.session == session);
         let missing: Vec<_> = self
             .leaves
@@ -520,7 +520,7 @@ impl Ledger {
     /// Once every Service of the first list has been planned: what none of them has claimed goes to one that
     /// may want it and cannot tell, else to nobody, who deletes it.
     fn settle_inheritance(&mut self) {
-        if !self.unplanned.as_ref().is_some_and(HashSet::is_empty) {
+        if !self.unplanned.as_ref().is_some_and(BTreeSet::is_empty) {
             return;
         }
         self.wants_lists = true;
@@ -543,7 +543,7 @@ impl Ledger {
             account.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
         };
         let heirs = self.accounts.iter().filter(|(_, account)| may_want(account));
-        heirs.map(|(key, _)| key).min().cloned()
+        heirs.map(|(key, _)| key).next().cloned()
     }
 
     fn doubt(&mut self, path: &str) {
@@ -559,7 +559,7 @@ impl Ledger {
 
     /// Puts a leaf that is not being written where it belongs, after something about it has changed.
     fn settle(&mut self, path: &ZnodePath) {
-        let is_settled = self.unplanned.as_ref().is_some_and(HashSet::is_empty);
+        let is_settled = self.unplanned.as_ref().is_some_and(BTreeSet::is_empty);
         let Some(leaf) = self.leaves.get_mut(path) else { return };
         if leaf.suspect {
             self.suspects.insert(path.clone());
