@@ -24,6 +24,9 @@ pub struct Config {
     /// Where sessions are kept so that a restart resumes them.
     #[serde(default)]
     pub sessions: Sessions,
+    /// Which of several replicas leads.
+    #[serde(default)]
+    pub leader_election: LeaderElection,
     /// Who may publish what.
     pub rules: Rules,
 }
@@ -65,6 +68,28 @@ pub struct Sessions {
     pub namespace: Option<String>,
     /// At most so many sessions. Apache allows 60 connections per address (`maxClientCnxns`).
     pub limit: usize,
+}
+
+/// The Lease that the leading replica holds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct LeaderElection {
+    /// Without it there may be one replica only.
+    pub enabled: bool,
+    /// Its name.
+    pub lease: String,
+    /// Its namespace; the one that the bridge runs in by default.
+    pub namespace: Option<String>,
+    /// Others take over when the leader has not renewed it for so long; a third of the session timeout by
+    /// default, so that they find its sessions alive.
+    #[serde(deserialize_with = "some_duration")]
+    pub lease_duration: Option<Duration>,
+}
+
+impl Default for LeaderElection {
+    fn default() -> Self {
+        LeaderElection { enabled: true, lease: "zoobridge".to_owned(), namespace: None, lease_duration: None }
+    }
 }
 
 impl Default for Paths {
@@ -181,7 +206,25 @@ impl Config {
                 reason: "leaves no session to publish with".to_owned(),
             });
         }
+        let session_timeout = config.zookeeper.session_timeout;
+        // A fifth more passes before the others look, and they need time to attach.
+        if config.lease_duration() * 12 / 5 > session_timeout {
+            return Err(ConfigError::Value {
+                key: "leaderElection.leaseDuration",
+                value: format!("{:?}", config.lease_duration()),
+                reason: format!(
+                    "is too long for zookeeper.sessionTimeout {session_timeout:?}: sessions would expire before \
+                     another replica takes over; at most 5/12 of it"
+                ),
+            });
+        }
         Ok(config)
+    }
+
+    /// How long the Lease lasts without renewal.
+    #[must_use]
+    pub fn lease_duration(&self) -> Duration {
+        self.leader_election.lease_duration.unwrap_or(self.zookeeper.session_timeout / 3)
     }
 
     /// Where the formats live.
@@ -238,6 +281,10 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
     Duration::try_from(span).map_err(serde::de::Error::custom)
 }
 
+fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +298,9 @@ mod tests {
         assert_eq!(config.zookeeper.session_timeout, short.zookeeper.session_timeout);
         assert_eq!(format!("{:?}", config.paths), format!("{:?}", short.paths));
         assert_eq!(format!("{:?}", config.sessions), format!("{:?}", short.sessions));
+        assert_eq!(config.lease_duration(), short.lease_duration());
+        assert_eq!(config.leader_election.lease, short.leader_election.lease);
+        assert_eq!(config.leader_election.enabled, short.leader_election.enabled);
         assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
     }
 
@@ -264,6 +314,10 @@ mod tests {
             ("{zookeeper: {connect: zk}, rules: [], paths: {dubbo: dubbo}}", "paths.dubbo"),
             ("{zookeeper: {connect: zk}, rules: [], cluster: a/b}", "cluster"),
             ("{zookeeper: {connect: zk}, rules: [], sessions: {limit: 0}}", "sessions.limit"),
+            (
+                "{zookeeper: {connect: zk}, rules: [], leaderElection: {leaseDuration: 13s}}",
+                "sessionTimeout 30s",
+            ),
             ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),
             ("{zookeeper: {connect: zk}, rules: [{formats: [curato]}]}", "curato"),
             ("zookeeper: [", "line"),

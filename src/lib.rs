@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod eye;
 pub mod format;
+pub mod lease;
 pub mod local;
 pub mod model;
 pub mod observe;

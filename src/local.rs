@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 
 use crate::apply::{BridgeError, Status};
-use crate::cli::start_bridge;
+use crate::cli::bridge;
 use crate::config::Config;
 use crate::observe::watch::observations;
-use crate::session::CredentialStore;
+use crate::session::{CredentialStore, Leadership};
 
 /// A bridge that runs in this process.
 #[derive(Debug)]
@@ -36,14 +36,31 @@ pub struct Local {
 }
 
 impl RunningBridge {
-    /// Starts a bridge.
+    /// Starts a bridge, and waits until its sessions are attached or it has ended.
     ///
     /// # Errors
     /// The configuration makes no sense, or ZooKeeper refuses.
     pub async fn start(config: &Config, client: Client, store: CredentialStore) -> anyhow::Result<Self> {
+        let mut running = Self::stand_by(config, client, store, Leadership::Sole)?;
+        if running.status.wait_for(|status| status.leading).await.is_err() {
+            running.ended().await?;
+            anyhow::bail!("stopped");
+        }
+        Ok(running)
+    }
+
+    /// Starts a bridge that publishes when `leadership` says so.
+    ///
+    /// # Errors
+    /// The configuration makes no sense.
+    pub fn stand_by(
+        config: &Config,
+        client: Client,
+        store: CredentialStore,
+        leadership: Leadership,
+    ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let bridge = start_bridge(config, client.clone(), store, &stop).await?;
-        let bridge = bridge.ok_or_else(|| anyhow::anyhow!("stopped"))?;
+        let bridge = bridge(config, client.clone(), store, leadership)?;
         let status = bridge.status();
         let task = tokio::spawn(bridge.run(observations(&client), stop.clone()));
         Ok(RunningBridge { status, stop, task })

@@ -1,5 +1,7 @@
 //! The one task that owns the memory: takes in what is observed and heard, plans, and starts writes and looks.
 
+use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -17,10 +19,21 @@ use super::write::{End, Outcome, write};
 use crate::model::{Known, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
 use crate::plan::{Roots, Rules, desired};
-use crate::session::{Inherited, Look, Pool, PoolEnd, PoolError, PoolEvent, Suspect};
+use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Started, Suspect};
 
 /// The forward direction: Kubernetes' Services into ZooKeeper's znodes.
+///
+/// Until this process leads it stands by: it watches, and knows everything but what to do.
 pub struct Bridge {
+    rules: Rules,
+    roots: Roots,
+    pool: PoolStart,
+    events: Events,
+    status: watch::Sender<Status>,
+}
+
+/// A bridge that leads.
+struct Leader {
     rules: Rules,
     roots: Roots,
     pool: Pool,
@@ -54,6 +67,8 @@ enum Timer {
 /// What the bridge is doing, for people.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Status {
+    /// Does this process lead, and are its sessions attached?
+    pub leading: bool,
     /// Have both watches completed a list?
     pub synced: bool,
     /// Services with at least one znode.
@@ -72,6 +87,9 @@ pub enum BridgeError {
     /// Another process leads now.
     #[error("another process has taken over; start again to stand by")]
     Fenced,
+    /// There are no sessions to publish with.
+    #[error("the sessions cannot be had; start again")]
+    Start(#[source] PoolError),
     /// The sessions cannot go on.
     #[error("the sessions cannot go on; start again")]
     Pool(#[source] std::sync::Arc<PoolError>),
@@ -101,26 +119,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Bridge {
     /// A bridge that has not looked at anything yet.
     #[must_use]
-    pub fn new(
-        rules: Rules,
-        roots: Roots,
-        client: Client,
-        (pool, inherited, pool_events): (Pool, Inherited, mpsc::Receiver<PoolEvent>),
-    ) -> Self {
-        Bridge {
-            rules,
-            ledger: Ledger::new(roots.clone(), inherited),
-            roots,
-            pool,
-            pool_events,
-            events: Events::new(client),
-            store: Store::default(),
-            is_synced: false,
-            writes: JoinSet::new(),
-            looks: JoinSet::new(),
-            timers: JoinSet::new(),
-            status: watch::Sender::default(),
-        }
+    pub fn new(rules: Rules, roots: Roots, client: Client, pool: PoolStart) -> Self {
+        Bridge { rules, roots, pool, events: Events::new(client), status: watch::Sender::default() }
     }
 
     /// What it is doing, now and later.
@@ -129,16 +129,63 @@ impl Bridge {
         self.status.subscribe()
     }
 
-    /// Runs until stopped, then lets go of the sessions without closing them.
+    /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
+    /// closing them.
     ///
     /// # Errors
     /// See [`BridgeError`].
     pub async fn run(
-        mut self,
+        self,
         observations: impl Stream<Item = Observation> + Send,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
+        let Bridge { rules, roots, pool, events, status } = self;
         let mut observations = std::pin::pin!(observations);
+        let mut starting = std::pin::pin!(Pool::start(pool, stop.clone()));
+        let mut store = Store::default();
+        let started = loop {
+            tokio::select! {
+                started = &mut starting => break started,
+                observation = observations.next() => match observation {
+                    Some(observation) => drop(store.observe(observation)),
+                    None => return Err(BridgeError::WatchesEnded),
+                },
+            }
+            status.send_if_modified(|status| {
+                std::mem::replace(&mut status.synced, store.is_synced()) != store.is_synced()
+            });
+        };
+        let Started { pool, inherited, events: pool_events } = match started {
+            Ok(started) => started,
+            Err(_) if stop.is_cancelled() => return Ok(()),
+            Err(PoolError::Fenced) => return Err(BridgeError::Fenced),
+            Err(error) => return Err(BridgeError::Start(error)),
+        };
+        let mut leader = Leader {
+            ledger: Ledger::new(roots.clone(), inherited),
+            rules,
+            roots,
+            pool,
+            pool_events,
+            events,
+            store,
+            is_synced: false,
+            writes: JoinSet::new(),
+            looks: JoinSet::new(),
+            timers: JoinSet::new(),
+            status,
+        };
+        leader.sync(|store| store.keys().collect());
+        leader.run(observations, stop).await
+    }
+}
+
+impl Leader {
+    async fn run(
+        mut self,
+        mut observations: Pin<&mut (impl Stream<Item = Observation> + Send)>,
+        stop: CancellationToken,
+    ) -> Result<(), BridgeError> {
         // However this ends, the sessions are let go of.
         let _let_go = self.pool.drop_guard();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
@@ -188,14 +235,22 @@ impl Bridge {
         ended
     }
 
+    /// If the store knows everything for the first time: `worth` a plan is all of it.
+    fn sync(&mut self, worth: impl FnOnce(&Store) -> BTreeSet<ServiceKey>) {
+        if self.is_synced || !self.store.is_synced() {
+            return;
+        }
+        tracing::info!(services = self.store.services().count(), "Services and EndpointSlices are known");
+        self.is_synced = true;
+        let all = worth(&self.store);
+        self.ledger.synced(&all);
+        all.into_iter().for_each(|key| self.ledger.push(key));
+    }
+
     fn observed(&mut self, observation: Observation) {
         let changed = self.store.observe(observation);
-        if !self.is_synced && self.store.is_synced() {
-            tracing::info!(services = self.store.services().count(), "Services and EndpointSlices are known");
-            self.is_synced = true;
-            self.ledger.synced(&changed);
-        }
-        changed.into_iter().for_each(|key| self.ledger.push(key));
+        changed.iter().for_each(|key| self.ledger.push(key.clone()));
+        self.sync(|_| changed);
     }
 
     /// Starts plans, writes and looks, as many as may be under way.
@@ -314,7 +369,8 @@ impl Bridge {
 
     fn tell(&self) {
         let Counts { services, znodes, refused, pending } = self.ledger.counts();
-        let status = Status { synced: self.is_synced, services, znodes, refused, pending };
+        let synced = self.is_synced;
+        let status = Status { leading: true, synced, services, znodes, refused, pending };
         self.status.send_if_modified(|before| std::mem::replace(before, status) != status);
     }
 }

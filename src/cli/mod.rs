@@ -7,7 +7,7 @@ mod server;
 
 use std::process::ExitCode;
 
-pub(crate) use run::start as start_bridge;
+pub(crate) use run::bridge;
 
 use clap::{Parser, Subcommand};
 

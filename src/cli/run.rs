@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use zk_client::Auth;
 
 use crate::apply::Bridge;
 use crate::config::Config;
+use crate::lease::{Election, Elector, Timing};
 use crate::observe::watch::{WATCH_SECONDS, observations};
-use crate::session::{CredentialStore, Leadership, Pool, PoolConfig};
+use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -35,9 +38,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // A watch is silent for long; a connection that is silent for longer is broken.
     kube.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 10));
     tracing::info!(api = %kube.cluster_url, zookeeper = %config.zookeeper.connect, "starting");
-    let namespace = config.sessions.namespace.clone().unwrap_or_else(|| kube.default_namespace.clone());
+    let namespace = kube.default_namespace.clone();
     let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;
-    let store = CredentialStore::secret(client.clone(), &namespace, &config.sessions.secret);
+    let sessions = config.sessions.namespace.as_deref().unwrap_or(&namespace);
+    let store = CredentialStore::secret(client.clone(), sessions, &config.sessions.secret);
     let stop = CancellationToken::new();
     let asked = {
         let stop = stop.clone();
@@ -47,8 +51,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             asked
         })
     };
-    let Some(bridge) = start(&config, client.clone(), store, &stop).await? else { return Ok(()) };
-    bridge.run(observations(&client), stop.clone()).await?;
+    if config.leader_election.enabled {
+        let (mut elector, until) = elector(&config, client.clone(), &namespace);
+        let bridge = bridge(&config, client.clone(), store, Leadership::Lease(until))?;
+        let renewing = CancellationToken::new();
+        let ended = tokio::select! {
+            // The bridge lets go of its sessions while the Lease is still renewed.
+            ended = bridge.run(observations(&client), stop.clone()) => ended.map_err(anyhow::Error::from),
+            lost = elector.run(&renewing) => lost.map_err(anyhow::Error::from),
+        };
+        elector.release().await;
+        ended?;
+    } else {
+        let bridge = bridge(&config, client.clone(), store, Leadership::Sole)?;
+        bridge.run(observations(&client), stop.clone()).await?;
+    }
     if !stop.is_cancelled() {
         bail!("the bridge ended by itself");
     }
@@ -56,13 +73,29 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Attaches the sessions and makes a bridge; `None` if it was stopped before it could.
-pub(crate) async fn start(
+/// A candidate for the Lease, under a name that no other process has.
+fn elector(
+    config: &Config,
+    client: Client,
+    namespace: &str,
+) -> (Elector, watch::Receiver<Option<tokio::time::Instant>>) {
+    let pod = std::env::var("POD_NAME").unwrap_or_else(|_| "zoobridge".to_owned());
+    let timing = Timing { duration: config.lease_duration() };
+    let election = Election::new(format!("{pod}_{}", Uuid::new_v4()), timing);
+    let namespace = config.leader_election.namespace.as_deref().unwrap_or(namespace);
+    Elector::new(client, namespace, &config.leader_election.lease, election)
+}
+
+/// A bridge as the configuration wants it.
+///
+/// # Errors
+/// The configuration makes no sense, or a file that it names cannot be read.
+pub(crate) fn bridge(
     config: &Config,
     client: Client,
     store: CredentialStore,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Bridge>> {
+    leadership: Leadership,
+) -> anyhow::Result<Bridge> {
     let auth = match &config.zookeeper.digest_file {
         Some(path) => vec![digest(path)?],
         None => Vec::new(),
@@ -74,11 +107,8 @@ pub(crate) async fn start(
         fence: config.fence_directory()?,
         limit: config.sessions.limit,
     };
-    match Pool::start(pool, store, Leadership::Sole, stop.clone()).await {
-        Ok(started) => Ok(Some(Bridge::new(config.rules.clone(), config.roots()?, client, started))),
-        Err(_) if stop.is_cancelled() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let pool = PoolStart { config: pool, store, leadership };
+    Ok(Bridge::new(config.rules.clone(), config.roots()?, client, pool))
 }
 
 /// The secret never becomes part of an error.

@@ -85,6 +85,11 @@ impl Store {
         Known::Known((service, entry.iter().flat_map(|entry| entry.slices.values()).collect()))
     }
 
+    /// Every Service that exists or has slices.
+    pub fn keys(&self) -> impl Iterator<Item = ServiceKey> {
+        self.entries.keys().cloned()
+    }
+
     /// All Services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.entries.values().filter_map(|entry| entry.service.as_ref())

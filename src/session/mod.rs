@@ -26,4 +26,6 @@ pub use budget::OverBudget;
 pub use credentials::{CredentialError, CredentialStore};
 pub use leadership::Leadership;
 pub use owned::{Inherited, Look, Owned, Suspect};
-pub use pool::{PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, Sessions, WriteError};
+pub use pool::{
+    PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,
+};

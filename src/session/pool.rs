@@ -39,6 +39,28 @@ pub struct PoolConfig {
     pub limit: usize,
 }
 
+/// What it takes to start a pool.
+#[derive(Debug, Clone)]
+pub struct PoolStart {
+    /// Where, and how much.
+    pub config: PoolConfig,
+    /// Where credentials are kept.
+    pub store: CredentialStore,
+    /// Who may attach.
+    pub leadership: Leadership,
+}
+
+/// A pool that has just been started.
+#[derive(Debug)]
+pub struct Started {
+    /// The pool.
+    pub pool: Pool,
+    /// What an earlier leader left.
+    pub inherited: Inherited,
+    /// What happens to it.
+    pub events: mpsc::Receiver<PoolEvent>,
+}
+
 /// What happens to a pool without being asked for.
 #[derive(Debug)]
 pub enum PoolEvent {
@@ -176,17 +198,15 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const NOT_AGAIN: Duration = Duration::from_secs(10);
 
 impl Pool {
-    /// Resumes the sessions of the last leader, or opens a first one, and takes the fence over. Tries for
-    /// as long as a server or the credentials cannot be reached.
+    /// Waits until this process leads, resumes the sessions of the last leader or opens a first one, and takes
+    /// the fence over. Tries for as long as a server or the credentials cannot be reached.
     ///
     /// # Errors
     /// See [`PoolError`].
     pub async fn start(
-        config: PoolConfig,
-        store: CredentialStore,
-        leadership: Leadership,
+        PoolStart { config, store, leadership }: PoolStart,
         stop: CancellationToken,
-    ) -> Result<(Pool, Inherited, mpsc::Receiver<PoolEvent>), PoolError> {
+    ) -> Result<Started, PoolError> {
         let (events, events_rx) = mpsc::channel(EVENTS);
         let (ended, _) = watch::channel(None);
         let shared = Arc::new(Shared {
@@ -215,7 +235,7 @@ impl Pool {
             () = pool.0.stop.cancelled() => return Err(pool.0.stopped()),
         };
         let_go.disarm();
-        Ok((pool, inherited, events_rx))
+        Ok(Started { pool, inherited, events: events_rx })
     }
 
     /// Is this session one of ours?

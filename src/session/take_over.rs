@@ -16,8 +16,10 @@ use crate::model::ZnodePath;
 const RETRY: Duration = Duration::from_millis(200);
 
 impl Shared {
-    /// Resumes what can be resumed, keeps the credentials, and takes the fence over.
+    /// Resumes what can be resumed, keeps the credentials, and takes the fence over. The credentials are read
+    /// when this process leads: before, the leader may still change them.
     pub(super) async fn start(self: &Arc<Self>) -> Result<Inherited, PoolError> {
+        self.leadership.acquired().await;
         let kept = self.load().await?;
         let resuming = kept.into_iter().enumerate().map(|(index, credentials)| async move {
             let id = credentials.id;

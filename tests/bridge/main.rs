@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod faults;
+mod replicas;
 mod world;
 
 use std::time::Duration;
@@ -218,7 +219,7 @@ async fn a_bridge_waits_for_a_zookeeper_that_is_not_there_yet() {
     let store = CredentialStore::secret(client.clone(), "default", "zoobridge-sessions");
     let bridge = tokio::spawn(async move { RunningBridge::start(&config, client, store).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!bridge.is_finished());
+    assert!(!bridge.is_finished(), "it waits");
 
     let server = ServerConfig { client_address: free, ..ServerConfig::local(dir.path().to_owned()) };
     let server = Server::start(server).await.unwrap();

@@ -1,0 +1,151 @@
+//! Two replicas and one Lease.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube_dev::KubeDev;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use zab::{Server, ServerConfig};
+use zk_client::Session;
+use zoobridge::config::Config;
+use zoobridge::lease::{Election, Elector, LeaseError, Timing};
+use zoobridge::local::{RunningBridge, client_of};
+use zoobridge::session::{CredentialStore, Leadership};
+
+use crate::world::{DIRECTORY, config, leaves, service, session, slice, until, within};
+
+struct Cluster {
+    server: Server,
+    kube: KubeDev,
+    client: kube::Client,
+    config: Config,
+    eye: Session,
+    _dir: tempfile::TempDir,
+}
+
+/// A bridge with its candidate, as `zoobridge run` has them.
+struct Replica {
+    bridge: RunningBridge,
+    electing: tokio::task::JoinHandle<(Elector, Result<(), LeaseError>)>,
+    stop: CancellationToken,
+}
+
+impl Cluster {
+    async fn start() -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
+        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
+        let kube = KubeDev::start(options).await.unwrap();
+        let client = client_of(&kube).unwrap();
+        let mut config = config();
+        config.zookeeper.connect = server.client_address().to_string().parse().unwrap();
+        let eye = session(server.client_address()).await;
+        service(&client, "orders", &[("curator", "")]).await;
+        slice(&client, "orders", &[1, 2]).await;
+        Cluster { server, kube, client, config, eye, _dir: dir }
+    }
+
+    fn replica(&self, name: &str, duration: Duration) -> Replica {
+        let election = Election::new(name.to_owned(), Timing { duration });
+        let (mut elector, until) = Elector::new(self.client.clone(), "default", "zoobridge", election);
+        let stop = CancellationToken::new();
+        let electing = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                let ended = elector.run(&stop).await;
+                (elector, ended)
+            }
+        });
+        let store = CredentialStore::secret(self.client.clone(), "default", "zoobridge-sessions");
+        let leadership = Leadership::Lease(until);
+        let bridge = RunningBridge::stand_by(&self.config, self.client.clone(), store, leadership).unwrap();
+        Replica { bridge, electing, stop }
+    }
+
+    async fn end(self) {
+        self.kube.stop().await;
+        self.server.stop().await.unwrap();
+    }
+}
+
+impl Replica {
+    async fn until(&self, is: impl Fn(zoobridge::apply::Status) -> bool) {
+        within(async {
+            while !is(self.bridge.status()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Ends it as SIGKILL does.
+    async fn kill(self) {
+        self.electing.abort();
+        self.bridge.kill().await;
+    }
+
+    /// Ends it as SIGTERM does.
+    async fn stop(self) {
+        self.bridge.stop().await.unwrap();
+        self.stop.cancel();
+        let (mut elector, ended) = self.electing.await.unwrap();
+        ended.unwrap();
+        elector.release().await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_followed_and_nothing_changes_in_the_tree() {
+    let cluster = Cluster::start().await;
+    let first = cluster.replica("first", Duration::from_secs(1));
+    first.until(|status| status.leading).await;
+    until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    let second = cluster.replica("second", Duration::from_secs(1));
+    // Warm: it knows everything, and does nothing.
+    second.until(|status| status.synced).await;
+    assert!(!second.bridge.status().leading);
+    let before = cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap();
+    first.kill().await;
+    slice(&cluster.client, "orders", &[1, 3]).await;
+    until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.3:8080"]).await;
+    assert!(second.bridge.status().leading);
+    assert_eq!(cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap(), before);
+    second.stop().await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_stopped_leader_lets_go_of_the_lease_and_nobody_waits_for_its_end() {
+    let cluster = Cluster::start().await;
+    // Longer than this test may take.
+    let long = Duration::from_secs(3_600);
+    let first = cluster.replica("first", long);
+    first.until(|status| status.leading).await;
+    let second = cluster.replica("second", Duration::from_secs(5));
+    second.until(|status| status.synced).await;
+    first.stop().await;
+    second.until(|status| status.leading).await;
+    until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    second.stop().await;
+    // The sessions live on, and with them the znodes.
+    assert_eq!(leaves(&cluster.eye, DIRECTORY).await.len(), 2);
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_is_taken_says_so_and_ends() {
+    let cluster = Cluster::start().await;
+    let Replica { bridge, electing, stop: _stop } = cluster.replica("first", Duration::from_secs(1));
+    until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    let leases: Api<Lease> = Api::default_namespaced(cluster.client.clone());
+    let taken = json!({"spec": {"holderIdentity": "somebody else", "leaseDurationSeconds": 60}});
+    leases.patch("zoobridge", &PatchParams::default(), &Patch::Merge(taken)).await.unwrap();
+    let (_elector, ended) = within(electing).await.unwrap();
+    let error = ended.unwrap_err();
+    assert!(matches!(&error, LeaseError::Taken { holder, .. } if holder == "somebody else"), "{error}");
+    bridge.kill().await;
+    cluster.end().await;
+}
