@@ -55,10 +55,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let (mut elector, until) = elector(&config, client.clone(), &namespace);
         let bridge = bridge(&config, client.clone(), store, Leadership::Lease(until))?;
         let renewing = CancellationToken::new();
-        let ended = tokio::select! {
+        // In a task of its own: a busy bridge must not make it late.
+        let mut electing = tokio::spawn({
+            let renewing = renewing.clone();
+            async move {
+                let ended = elector.run(&renewing).await;
+                (elector, ended)
+            }
+        });
+        let (mut elector, ended) = tokio::select! {
             // The bridge lets go of its sessions while the Lease is still renewed.
-            ended = bridge.run(observations(&client), stop.clone()) => ended.map_err(anyhow::Error::from),
-            lost = elector.run(&renewing) => lost.map_err(anyhow::Error::from),
+            ended = bridge.run(observations(&client), stop.clone()) => {
+                renewing.cancel();
+                ((&mut electing).await?.0, ended.map_err(anyhow::Error::from))
+            }
+            elected = &mut electing => {
+                let (elector, lost) = elected?;
+                (elector, lost.map_err(anyhow::Error::from))
+            }
         };
         elector.release().await;
         ended?;

@@ -25,7 +25,8 @@ fn objects() -> Vec<(&'static str, Value)> {
     });
     let condition = json!({"type": "Ready", "status": "True"});
     let pod = json!({"spec": template["spec"], "status": {
-        "phase": "Running", "podIP": "10.0.0.9", "startTime": "2026-01-01T00:00:00Z", "conditions": [condition],
+        "phase": "Running", "podIP": "10.0.0.9", "startTime": "2026-01-01T00:00:00Z",
+        "conditions": [condition],
     }});
     let service = json!({"spec": {
         "selector": {"app": "mad"}, "clusterIP": "10.96.7.7", "type": "ClusterIP",
@@ -209,7 +210,8 @@ async fn lists_everything(cluster: &Cluster) {
 async fn runs_workloads(cluster: &Cluster, name: &str) {
     let manifest = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\n\
-         spec: {{selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: {{app: {name}}}}}, \
+         spec: {{selector: {{matchLabels: {{app: {name}}}}}, \
+         template: {{metadata: {{labels: {{app: {name}}}}}, \
          spec: {{containers: [{{name: c, image: i}}]}}}}}}\n---\n\
          apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
          spec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
@@ -272,8 +274,8 @@ fn the_api_and_its_controllers_survive_any_json() {
             Ok(())
         })
         .unwrap();
-    // Dozens of writes are accepted, and hundreds refused for either reason: the JSON is neither too mad nor too
-    // sane to reach what is behind the first check.
+    // Dozens of writes are accepted, and hundreds refused for either reason: the JSON is neither too mad nor
+    // too sane to reach what is behind the first check.
     let codes = codes.into_inner();
     assert!(codes.is_superset(&[200, 201, 400, 422].into()), "{codes:?}");
 }

@@ -37,7 +37,8 @@ async fn text_of_a_secret_is_encoded() {
 async fn quantities_may_be_numbers() {
     let cluster = Cluster::start(quiet()).await;
     let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  \
-                    - {name: c, image: i, resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 0.5}}}\n";
+                    - {name: c, image: i, \
+                    resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 0.5}}}\n";
     cluster.dev.apply_manifests(manifest).unwrap();
     let api: Api<Pod> = cluster.api();
     let resources = api.get("p").await.unwrap().spec.unwrap().containers[0].resources.clone().unwrap();
