@@ -1,4 +1,4 @@
-//! What a user copies from `config/` is read by the code of today.
+//! What a user copies from `config/` and `deploy/` is read by the code of today.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::path::{Path, PathBuf};
@@ -9,6 +9,12 @@ use zoobridge::config::Config;
 
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
+}
+
+#[test]
+fn configurations_that_are_deployed_are_read() {
+    Config::load(&sample("../deploy/kustomize/bridge/zoobridge.yaml")).unwrap();
+    ServerConfig::load(Some(&sample("../deploy/kustomize/server/zoo.cfg")), &[]).unwrap();
 }
 
 #[test]

@@ -54,9 +54,10 @@ impl Cli {
     }
 
     fn try_run(self) -> anyhow::Result<()> {
+        // What their clients tell is told again by whoever asked them.
         let default = match self.command {
-            Command::Bench(_) | Command::Demo(_) => "warn,tokio_zookeeper=off",
-            Command::Run(_) | Command::Server(_) => "info,tokio_zookeeper=off",
+            Command::Bench(_) | Command::Demo(_) => "warn,tokio_zookeeper=off,kube_runtime::watcher=off",
+            Command::Run(_) | Command::Server(_) => "info,tokio_zookeeper=off,kube_runtime::watcher=off",
         };
         telemetry::start(self.log.as_deref().unwrap_or(default), self.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -52,6 +52,12 @@ impl Timing {
     pub fn retry(self) -> Duration {
         self.duration / 5
     }
+
+    /// How long one attempt may take: two that are not answered lose the Lease.
+    #[must_use]
+    pub fn patience(self) -> Duration {
+        self.deadline() / 2
+    }
 }
 
 impl Election {

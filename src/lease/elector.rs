@@ -68,12 +68,14 @@ impl Elector {
         loop {
             // Others count from when they see this renewal, which is later.
             let began = Instant::now();
-            let attempt = tokio::time::timeout(timing.retry(), self.attempt());
+            let until = *self.until.borrow();
+            let late = began + timing.patience();
+            let attempt =
+                tokio::time::timeout_at(until.map_or(late, |until| until.min(late)), self.attempt());
             let attempt = tokio::select! {
                 attempt = attempt => attempt,
                 () = stop.cancelled() => return Ok(()),
             };
-            let until = *self.until.borrow();
             match attempt {
                 Ok(Ok(None)) => {
                     if until.is_none() {
@@ -111,7 +113,7 @@ impl Elector {
 
     /// Lets go of the Lease, if we have it, so that nobody has to wait. Call it when the sessions are let go of.
     pub async fn release(&mut self) {
-        let released = tokio::time::timeout(self.election.timing().retry(), self.try_release()).await;
+        let released = tokio::time::timeout(self.election.timing().patience(), self.try_release()).await;
         match released {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(lease = self.name, "cannot let go: {}", said(&error)),

@@ -7,6 +7,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::api_error::said;
+
 use super::objects::{ServiceObject, SliceObject};
 use super::store::Observation;
 
@@ -36,10 +38,20 @@ where
                 None
             }
             Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::warn!(kind = %K::kind(&()), "cannot watch, trying again: {error:#}");
+                tracing::warn!(kind = %K::kind(&()), "cannot watch, trying again: {}", reason(&error));
                 None
             }
         }
     })
+}
+
+/// Why a watch broke, in the API server's words where it said something.
+fn reason(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) => format!("the list failed: {}", said(error)),
+        watcher::Error::WatchStartFailed(error) => format!("the watch did not start: {}", said(error)),
+        watcher::Error::WatchFailed(error) => format!("the watch failed: {}", said(error)),
+        watcher::Error::WatchError(status) => format!("{} ({})", status.message, status.code),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
 }

@@ -2,8 +2,8 @@
 
 forward.py --zoobridge BINARY --witness BINARY [--expect-faults]
 
-A Deployment is scaled 3 -> 10 -> 2, rolled, loses a probe and a pod; the bridge is killed with -9 and started
-again. After each step kazoo and zkCli must see exactly the ready set, and all the time the witness, which
+A Deployment is scaled 3 -> 10 -> 2, rolled, loses a probe and a pod. Two replicas of the bridge run under the
+ServiceAccount of deploy/kustomize/bridge; the leader is killed with -9, and later stopped. After each step kazoo and zkCli must see exactly the ready set, and all the time the witness, which
 re-reads without a pause, must not miss an endpoint that stayed ready. A second Deployment runs real servers
 in network namespaces (root and iproute2): its probes are real, and so is the connection to what the znodes say.
 
@@ -99,9 +99,9 @@ class Processes:
         self.directory = directory
         self.running = {}
 
-    def start(self, name, *command):
+    def start(self, name, *command, env=None):
         log = open(self.directory / f"{name}.log", "a")
-        self.running[name] = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+        self.running[name] = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, env=env)
 
     def end(self, name, how):
         process = self.running.pop(name)
@@ -127,10 +127,15 @@ class Scenario:
         self.config = directory / "zoobridge.yaml"
         self.config.write_text(
             f"cluster: forward\n"
-            f"zookeeper: {{connect: '{self.server}', sessionTimeout: 10s}}\n"
+            f"zookeeper: {{connect: '{self.server}', sessionTimeout: 20s}}\n"
             f"sessions: {{namespace: {self.namespace}}}\n"
+            f"leaderElection: {{namespace: {self.namespace}}}\n"
             f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo]}}\n"
         )
+        self.kubeconfig = directory / "kubeconfig"
+        self.overlay = directory / "overlay"
+        self.overlay.mkdir()
+        self.replicas = 0
         self.data = directory / "data"
         self.www = directory / "www"
         self.www.mkdir()
@@ -138,8 +143,41 @@ class Scenario:
     def kubectl(self, *arguments, stdin=None):
         return kubectl(*arguments, namespace=self.namespace, stdin=stdin)
 
+    def grant(self):
+        """Creates the account of the deployed bridge, and a kubeconfig with its token."""
+        base = os.path.relpath(ROOT / "deploy/kustomize/bridge", self.overlay.resolve())
+        (self.overlay / "kustomization.yaml").write_text(
+            f"namespace: {self.namespace}\nresources: ['{base}']\nreplicas: [{{name: zoobridge, count: 0}}]\n"
+        )
+        self.kubectl("apply", "-k", str(self.overlay))
+        config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
+        token = self.kubectl("create", "token", "zoobridge").strip()
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        self.kubeconfig.write_text(json.dumps(config))
+
     def start_bridge(self):
-        self.processes.start("bridge", self.arguments.zoobridge, "run", "--config", self.config)
+        self.replicas += 1
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "POD_NAME": f"bridge-{self.replicas}"}
+        name = f"bridge-{self.replicas}"
+        self.processes.start(name, self.arguments.zoobridge, "run", "--config", self.config, env=environment)
+        return name
+
+    def leader(self):
+        """The replica that leads: of those that run, the one that says so."""
+        bridges = [name for name in self.processes.running if name.startswith("bridge")]
+        return next((name for name in bridges if "sessions attached" in self.processes.log(name)), None)
+
+    def replace_leader(self, step, how):
+        """Ends the leader; another one follows, and nothing changes in the tree."""
+        old = eventually("one leads", self.leader)
+        before = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
+        assert self.processes.end(old, how) == (-how if how == signal.SIGKILL else 0), self.processes.log(old)
+        new = eventually("another one leads", self.leader)
+        assert "resumed=1" in self.processes.log(new), self.processes.log(new)
+        after = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
+        assert before == after, f"{step}: znodes changed"
+        print(f"  {step}: {new} follows {old}, no znode changed", flush=True)
+        self.start_bridge()
 
     def start(self):
         host, port = self.server.split(":")
@@ -151,6 +189,8 @@ class Scenario:
         self.kazoo.start(timeout=30)
         self.kubectl("create", "namespace", self.namespace)
         self.kubectl("apply", "-f", str(ROOT / "config/demo/orders.yaml"))
+        self.grant()
+        self.start_bridge()
         self.start_bridge()
         for name, port, directory in (("curator", "http", CURATOR), ("dubbo", "dubbo", DUBBO)):
             self.processes.start(
@@ -199,13 +239,9 @@ class Scenario:
         self.settled("the probe succeeds again", 5)
         self.kubectl("delete", self.first_pod("orders"), "--force", "--grace-period=0", "--wait=false")
         self.settled("a pod was deleted by force", 5)
-        before = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
-        assert self.processes.end("bridge", signal.SIGKILL) == -signal.SIGKILL
-        self.start_bridge()
-        eventually("the new bridge resumes the session", lambda: "resumed=1" in self.processes.log("bridge"))
-        after = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
-        assert before == after, "a restart of the bridge changed znodes"
+        self.replace_leader("the leader is killed", signal.SIGKILL)
         self.scale(6)
+        self.replace_leader("the leader is stopped", signal.SIGTERM)
         self.mistakes()
         self.real_servers()
 
@@ -259,10 +295,12 @@ class Scenario:
             assert any("was ready and not there" in self.processes.log(name) for name in failed)
         else:
             assert not failed, f"a consumer missed a ready endpoint: {failed}"
-        assert self.processes.end("bridge", signal.SIGTERM) == 0, self.processes.log("bridge")
+        for name in [name for name in self.processes.running if name.startswith("bridge")]:
+            assert self.processes.end(name, signal.SIGTERM) == 0, self.processes.log(name)
 
     def stop(self):
         self.processes.end_all()
+        self.kubectl("delete", "-k", str(self.overlay), "--ignore-not-found", "--wait=false")
         kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found", namespace="default")
 
 
@@ -309,10 +347,8 @@ def main():
             scenario.steps()
             scenario.verdict()
         except BaseException:
-            for name in ("bridge", "server", "witness-curator", "witness-dubbo"):
-                log = pathlib.Path(directory) / f"{name}.log"
-                if log.exists():
-                    print(f"--- the end of {name}'s log\n" + "\n".join(log.read_text().splitlines()[-40:]))
+            for log in sorted(pathlib.Path(directory).glob("*.log")):
+                print(f"--- the end of {log.name}\n" + "\n".join(log.read_text().splitlines()[-40:]))
             raise
         finally:
             scenario.stop()
