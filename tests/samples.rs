@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kube_dev::KubeDev;
+use serde_json::{Value, json};
 use zab::ServerConfig;
 use zoobridge::config::Config;
 
@@ -11,10 +12,115 @@ fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name)
 }
 
+fn deployed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
+/// The documents of a manifest.
+fn manifest(name: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&std::fs::read_to_string(deployed(name)).unwrap()).unwrap()
+}
+
+fn of_kind<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = documents.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
+}
+
+fn bridge_config() -> Config {
+    Config::load(&deployed("kustomize/bridge/zoobridge.yaml")).unwrap()
+}
+
+/// Group, resource, name if only one is meant, and verbs of each rule.
+fn rights() -> Vec<(String, String, String, Vec<String>)> {
+    let documents = manifest("kustomize/bridge/rbac.yaml");
+    let words = |rule: &Value, key: &str| -> Vec<String> {
+        serde_json::from_value(rule.get(key).cloned().unwrap_or_else(|| json!([""]))).unwrap()
+    };
+    let one = |rule: &Value, key: &str| {
+        let mut all = words(rule, key);
+        assert_eq!(all.len(), 1, "{key} of {rule}");
+        all.remove(0)
+    };
+    ["ClusterRole", "Role"]
+        .iter()
+        .flat_map(|kind| of_kind(&documents, kind, "zoobridge")["rules"].as_array().unwrap())
+        .map(|rule| {
+            let verbs = words(rule, "verbs");
+            (one(rule, "apiGroups"), one(rule, "resources"), one(rule, "resourceNames"), verbs)
+        })
+        .collect()
+}
+
 #[test]
-fn configurations_that_are_deployed_are_read() {
-    Config::load(&sample("../deploy/kustomize/bridge/zoobridge.yaml")).unwrap();
-    ServerConfig::load(Some(&sample("../deploy/kustomize/server/zoo.cfg")), &[]).unwrap();
+fn the_role_names_what_the_bridge_writes() {
+    let Config { sessions, leader_election, .. } = bridge_config();
+    assert!(leader_election.enabled, "there are two replicas");
+    assert_eq!((sessions.namespace, leader_election.namespace), (None, None), "a Role has one namespace");
+    for (resource, name) in [("secrets", sessions.secret), ("leases", leader_election.lease)] {
+        let rights = rights();
+        let named = rights.iter().filter(|right| right.1 == resource && !right.2.is_empty());
+        assert_eq!(named.map(|right| right.2.as_str()).collect::<Vec<_>>(), [name], "{resource}");
+    }
+}
+
+#[test]
+fn the_readme_says_what_each_right_is_for() {
+    let readme = std::fs::read_to_string(deployed("README.md")).unwrap();
+    let rows: Vec<_> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .map(|(right, rest)| (right.to_owned(), rest.split('|').next().unwrap().trim().to_owned()))
+        .collect();
+    let expected: Vec<_> = rights()
+        .into_iter()
+        .map(|(group, resource, name, verbs)| {
+            let resource = if group.is_empty() { resource } else { format!("{resource}.{group}") };
+            (if name.is_empty() { resource } else { format!("{resource}/{name}") }, verbs.join(", "))
+        })
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_workloads_find_their_configuration_and_each_other() {
+    let (bridge, server) =
+        (manifest("kustomize/bridge/deployment.yaml"), manifest("kustomize/server/statefulset.yaml"));
+    let bridge = &of_kind(&bridge, "Deployment", "zoobridge")["spec"]["template"]["spec"];
+    let zookeeper = &of_kind(&server, "StatefulSet", "zookeeper")["spec"]["template"]["spec"];
+    for (pod, file) in [(bridge, "zoobridge.yaml"), (zookeeper, "zoo.cfg")] {
+        let container = &pod["containers"][0];
+        assert_eq!(container["image"], concat!("zoobridge:", env!("CARGO_PKG_VERSION")));
+        let path = format!("{}/{file}", mount(container, "config"));
+        assert!(container["args"].as_array().unwrap().contains(&path.into()), "{}", container["args"]);
+    }
+
+    let zoo_cfg = ServerConfig::load(Some(&deployed("kustomize/server/zoo.cfg")), &[]).unwrap();
+    let container = &zookeeper["containers"][0];
+    assert_eq!(zoo_cfg.data_dir, Path::new(mount(container, "data")));
+    assert_eq!(
+        container["ports"][0],
+        json!({"name": "client", "containerPort": zoo_cfg.client_address.port()})
+    );
+    let service = &of_kind(&server, "Service", "zookeeper")["spec"]["ports"][0];
+    assert_eq!(service["targetPort"], "client");
+    assert_eq!(bridge_config().zookeeper.connect.to_string(), format!("zookeeper:{}", service["port"]));
+}
+
+fn mount<'a>(container: &'a Value, volume: &str) -> &'a str {
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    mounts.iter().find(|mount| mount["name"] == volume).unwrap()["mountPath"].as_str().unwrap()
+}
+
+#[test]
+fn the_image_is_built_with_the_toolchain_of_the_repository() {
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let toolchain = read(&sample("../rust-toolchain.toml"));
+    let channel =
+        toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    let dockerfile = read(&deployed("Dockerfile"));
+    for line in [format!("FROM rust:{channel}-alpine AS build"), format!("ENV RUSTUP_TOOLCHAIN={channel}")] {
+        assert!(dockerfile.lines().any(|found| found == line), "there is no {line}");
+    }
 }
 
 #[test]

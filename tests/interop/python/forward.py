@@ -3,9 +3,10 @@
 forward.py --zoobridge BINARY --witness BINARY [--expect-faults]
 
 A Deployment is scaled 3 -> 10 -> 2, rolled, loses a probe and a pod. Two replicas of the bridge run under the
-ServiceAccount of deploy/kustomize/bridge; the leader is killed with -9, and later stopped. After each step kazoo and zkCli must see exactly the ready set, and all the time the witness, which
-re-reads without a pause, must not miss an endpoint that stayed ready. A second Deployment runs real servers
-in network namespaces (root and iproute2): its probes are real, and so is the connection to what the znodes say.
+ServiceAccount of deploy/kustomize/bridge; the leader is killed with -9, and later stopped. After each step
+kazoo and zkCli must see exactly the ready set, and all the time the witness, which re-reads without a pause,
+must not miss an endpoint that stayed ready. A second Deployment runs real servers in network namespaces (root
+and iproute2): its probes are real, and so is the connection to what the znodes say.
 
 --expect-faults is for a build that deletes first: then the witness must find faults.
 """
@@ -146,9 +147,20 @@ class Scenario:
     def grant(self):
         """Creates the account of the deployed bridge, and a kubeconfig with its token."""
         base = os.path.relpath(ROOT / "deploy/kustomize/bridge", self.overlay.resolve())
-        (self.overlay / "kustomization.yaml").write_text(
-            f"namespace: {self.namespace}\nresources: ['{base}']\nreplicas: [{{name: zoobridge, count: 0}}]\n"
-        )
+        name = {"op": "replace", "path": "/metadata/name", "value": f"zoobridge-{self.namespace}"}
+        role = {"op": "replace", "path": "/roleRef/name", "value": name["value"]}
+        # Under names of their own: those of a bridge that is installed in this cluster stay as they are.
+        renamed = [("ClusterRole", [name]), ("ClusterRoleBinding", [name, role])]
+        kustomization = {
+            "namespace": self.namespace,
+            "resources": [base],
+            "replicas": [{"name": "zoobridge", "count": 0}],
+            "patches": [
+                {"target": {"kind": kind}, "patch": json.dumps(patch), "options": {"allowNameChange": True}}
+                for kind, patch in renamed
+            ],
+        }
+        (self.overlay / "kustomization.yaml").write_text(json.dumps(kustomization))
         self.kubectl("apply", "-k", str(self.overlay))
         config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
         token = self.kubectl("create", "token", "zoobridge").strip()
@@ -243,6 +255,7 @@ class Scenario:
         self.scale(6)
         self.replace_leader("the leader is stopped", signal.SIGTERM)
         self.mistakes()
+        self.stranger()
         self.real_servers()
 
     def mistakes(self):
@@ -250,21 +263,46 @@ class Scenario:
         self.kubectl("annotate", "service/orders", "zoobridge.io/curator-prot=http")
         self.event("UnknownAnnotation", "zoobridge.io/curator-prot")
         self.kubectl("annotate", "service/orders", "zoobridge.io/curator-prot-")
+        self.event("Published", "everything")
         self.kubectl("annotate", "--overwrite", "service/orders", "zoobridge.io/curator-port=nosuch")
         self.event("PortNotFound", "nosuch")
         self.settled("a mistyped port takes nothing away", 6)
         self.kubectl("annotate", "--overwrite", "service/orders", "zoobridge.io/curator-port=http")
-        self.event("Published", "everything")
+        self.event("Published", "everything", times=2)
         self.scale(4)
 
-    def event(self, reason, part):
+    def stranger(self):
+        """Somebody else takes a znode twice, while the Service stays as it is: that is one Event, counted."""
+        path = "/services/clash/10.1.2.3:8080"
+        self.kazoo.create(path, b"a stranger's", makepath=True)
+        self.kubectl("apply", "-f", "-", stdin=CLASH)
+        self.event("Conflict", path, about="clash")
+        self.kazoo.delete(path)
+        eventually("the stranger's znode is replaced", lambda: self.kazoo.exists(path))
+        self.event("Published", "everything", about="clash")
+        transaction = self.kazoo.transaction()
+        transaction.delete(path)
+        transaction.create(path, b"a stranger's")
+        assert transaction.commit()[1] == path
+        events = self.event("Conflict", path, times=2, about="clash")
+        assert [event["series"]["count"] for event in events] == [2], events
+        self.kubectl("delete", "service/clash", "endpointslice/clash")
+        self.kazoo.delete(path)
+
+    def event(self, reason, part, times=1, about="orders"):
+        """Waits for so many Events of this kind; one may count several times."""
+
         def found():
             events = json.loads(self.kubectl("get", "events", "-o", "json"))["items"]
-            return [e for e in events if e["reason"] == reason and part in e["message"]]
+            events = [
+                e for e in events
+                if e["reason"] == reason and part in e["message"] and e["involvedObject"]["name"] == about
+            ]
+            return events if sum((e.get("series") or {"count": 1})["count"] for e in events) >= times else []
 
-        event = eventually(f"an Event {reason} about {part}", found)[0]
-        assert event["involvedObject"]["name"] == "orders", event
-        print(f"  Event {reason}: {event['message'][:100]}", flush=True)
+        events = eventually(f"an Event {reason} about {part} on {about}, {times} times", found)
+        print(f"  Event {reason}: {events[0]['message'][:100]}", flush=True)
+        return events
 
     def real_servers(self):
         """Servers under their pods' addresses; their probes ask for a file that the test removes."""
@@ -303,6 +341,21 @@ class Scenario:
         self.kubectl("delete", "-k", str(self.overlay), "--ignore-not-found", "--wait=false")
         kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found", namespace="default")
 
+
+CLASH = """
+apiVersion: v1
+kind: Service
+metadata: {name: clash, annotations: {zoobridge.io/curator: clash}}
+spec:
+  ports: [{port: 8080}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: clash, labels: {kubernetes.io/service-name: clash}}
+addressType: IPv4
+ports: [{name: "", port: 8080}]
+endpoints: [{addresses: [10.1.2.3], conditions: {ready: true}}]
+"""
 
 WEB = """
 apiVersion: apps/v1
