@@ -215,7 +215,7 @@ impl Leader {
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
                 Some(timer) = self.timers.join_next() => match timer {
-                    Ok(Timer::Plan(key)) => self.ledger.push(key),
+                    Ok(Timer::Plan(key)) => self.ledger.retry(key),
                     Ok(Timer::Look(failed)) => self.looked(failed),
                     Ok(Timer::List) => self.ledger.want_lists(),
                     Err(_) => break Err(BridgeError::TaskPanicked),
@@ -350,7 +350,11 @@ impl Leader {
     }
 
     fn looked(&mut self, looks: Vec<(Doubt, Look)>) {
-        for (doubt, look) in looks {
+        for (doubt, mut look) in looks {
+            if matches!(look, Look::Ours(owned) if !self.pool.owns(owned.session)) {
+                // It expired while the answer was under way.
+                look = Look::Failed;
+            }
             if self.ledger.looked(&doubt, look) {
                 let path = &doubt.suspect.path;
                 tracing::warn!(%path, "a znode of ours was changed by somebody else; repairing");
@@ -370,6 +374,7 @@ impl Leader {
     fn tell(&self) {
         let Counts { services, znodes, refused, pending } = self.ledger.counts();
         let synced = self.is_synced;
+        let pending = pending + self.looks.len();
         let status = Status { leading: true, synced, services, znodes, refused, pending };
         self.status.send_if_modified(|before| std::mem::replace(before, status) != status);
     }

@@ -8,7 +8,7 @@
 //! Level-triggered: an event never says what is there, only that it is worth a look. Four rules:
 //! - a leaf has at most one holder, the Service that publishes it; others that want it wait for it;
 //! - a leaf that is being written is not judged by what is heard meanwhile; it is looked at afterwards;
-//! - a look that began before a write of the same leaf is void;
+//! - a leaf is looked at once at a time, and a look during which something happened to it is void;
 //! - whatever changes is planned again, and a plan that changes nothing costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,13 +32,13 @@ pub(super) struct Ledger {
     /// Directories that exist, with the Services that want them.
     directories: BTreeMap<ZnodePath, BTreeSet<ServiceKey>>,
     due: Queue,
-    /// Leaves to look at that are not being written.
+    /// Leaves to look at that are neither being written nor looked at.
     suspects: BTreeSet<ZnodePath>,
     /// Services of the first list that have not been planned yet; `None` before it.
     unplanned: Option<BTreeSet<ServiceKey>>,
     /// Does somebody have to compare the sessions' own lists with ours?
     wants_lists: bool,
-    /// Counts the writes.
+    /// Counts writes and suspicions.
     generation: u64,
 }
 
@@ -53,7 +53,9 @@ struct Leaf {
     suspect: bool,
     /// The session whose answer was lost.
     via: Option<SessionId>,
-    /// The write that came last: a look that began before it is void.
+    /// Somebody looks.
+    looking: bool,
+    /// The write or suspicion that came last: a look that began before it is void.
     generation: u64,
 }
 
@@ -80,6 +82,8 @@ struct Account {
     writing: bool,
     /// Writes in a row that have to be tried again.
     failures: u32,
+    /// Will somebody call [`Ledger::retry`]?
+    retry_armed: bool,
     /// As of the last plan, and of the last write.
     planned: BTreeSet<Refusal>,
     written: BTreeSet<Refusal>,
@@ -168,12 +172,21 @@ impl Ledger {
 
     /// What has to be written so that this Service has what it desires. From then on its leaves count as
     /// being written, until [`Ledger::written`].
-    pub(super) fn plan(&mut self, key: &ServiceKey, mut desired: Desired) -> Option<Change> {
+    pub(super) fn plan(&mut self, key: &ServiceKey, desired: Desired) -> Option<Change> {
+        let change = self.change(key, desired);
+        if self.unplanned.as_mut().is_some_and(|unplanned| unplanned.remove(key)) {
+            self.settle_inheritance();
+        }
+        change
+    }
+
+    fn change(&mut self, key: &ServiceKey, mut desired: Desired) -> Option<Change> {
+        let undetermined = desired.undetermined.clone();
         let waited = self.stop_waiting(key);
         let conflicts = self.claim(key, &mut desired);
         waited.iter().for_each(|path| self.drop_if_idle(path));
         let account = self.accounts.entry(key.clone()).or_default();
-        account.undetermined = desired.undetermined.clone();
+        account.undetermined = undetermined;
         account.planned = std::mem::take(&mut desired.refusals);
         account.planned.extend(conflicts);
         self.use_directories(key, &desired.directories);
@@ -182,11 +195,6 @@ impl Ledger {
         let mut changes =
             diff(&Known::Known(desired), &held, &self.roots, |path| directories.contains_key(path));
         self.hand_over(key, &mut changes);
-        if let Some(unplanned) = &mut self.unplanned
-            && unplanned.remove(key)
-        {
-            self.settle_inheritance();
-        }
         let account = self.accounts.entry(key.clone()).or_default();
         if changes.is_empty() {
             account.written.clear();
@@ -207,7 +215,8 @@ impl Ledger {
     }
 
     /// A write of this Service is over. `again` says that not all of it was carried out; then it is how long
-    /// to wait before the next plan. `lives` tells which sessions are still in the pool.
+    /// to wait before [`Ledger::retry`], unless somebody waits already. `lives` tells which sessions are still
+    /// in the pool.
     pub(super) fn written(
         &mut self,
         key: &ServiceKey,
@@ -225,7 +234,9 @@ impl Ledger {
         account.writing = false;
         account.written = refusals;
         account.failures = if again { account.failures + 1 } else { 0 };
-        let delay = again.then(|| (RETRY_FIRST * 2u32.pow(account.failures.min(10))).min(RETRY_MOST));
+        let delay = (again && !account.retry_armed)
+            .then(|| (RETRY_FIRST * 2u32.pow(account.failures.min(10))).min(RETRY_MOST));
+        account.retry_armed |= again;
         for path in account.leaves.clone() {
             let Some(leaf) = self.leaves.get_mut(&path).filter(|leaf| leaf.writing) else { continue };
             leaf.writing = false;
@@ -251,7 +262,21 @@ impl Ledger {
             }
             self.settle(&path);
         }
+        let account = self.accounts.get(key).into_iter();
+        let mut leaves = account.flat_map(|account| &account.leaves).filter_map(|path| self.leaves.get(path));
+        if !again && leaves.any(|leaf| !leaf.waiting.is_empty() && !leaf.suspect) {
+            // Now it may hand over what has been replaced.
+            self.push(key.clone());
+        }
         delay
+    }
+
+    /// It is time to try again.
+    pub(super) fn retry(&mut self, key: ServiceKey) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.retry_armed = false;
+        }
+        self.push(key);
     }
 
     /// Somebody, most often ourselves, deleted a znode in a directory of ours, or the directory.
@@ -298,9 +323,12 @@ impl Ledger {
             }
         }
         for path in bereft {
-            let Some(leaf) = self.leaves.get(&path).filter(|leaf| !leaf.writing) else { continue };
-            let holder = leaf.holder.clone();
-            self.settle(&path);
+            let Some(leaf) = self.leaves.get(&path) else { continue };
+            let (holder, writing) = (leaf.holder.clone(), leaf.writing);
+            if !writing {
+                self.settle(&path);
+            }
+            // One that is being written is planned behind that.
             if let Some(holder) = holder {
                 self.push(holder);
             }
@@ -344,10 +372,10 @@ impl Ledger {
         while doubts.len() < most
             && let Some(path) = self.suspects.pop_first()
         {
-            let Some(leaf) = self.leaves.get(&path) else { continue };
+            let Some(leaf) = self.leaves.get_mut(&path) else { continue };
+            leaf.looking = true;
             let believed = if let There::Ours(owned) = leaf.there { Some(owned) } else { None };
-            let via = leaf.via.or(believed.map(|owned| owned.session));
-            let suspect = Suspect { path, believed, via };
+            let suspect = Suspect { path, believed, via: leaf.via };
             doubts.push(Doubt { suspect, generation: leaf.generation });
         }
         doubts
@@ -357,6 +385,7 @@ impl Ledger {
     pub(super) fn looked(&mut self, doubt: &Doubt, look: Look) -> bool {
         let path = &doubt.suspect.path;
         let Some(leaf) = self.leaves.get_mut(path) else { return false };
+        leaf.looking = false;
         if leaf.writing {
             return false;
         }
@@ -368,9 +397,8 @@ impl Ledger {
             Look::Theirs(whose) => Some(There::Theirs(whose)),
         };
         let Some(found) = found else {
-            if leaf.suspect {
-                self.suspects.insert(path.clone());
-            }
+            self.queue_suspect(path);
+            self.drop_if_idle(path);
             return false;
         };
         leaf.suspect = false;
@@ -379,9 +407,8 @@ impl Ledger {
         let is_changed = before != leaf.there;
         let holder = leaf.holder.clone();
         self.settle(path);
-        if let Some(holder) = holder.filter(|_| is_changed || before == There::Nothing) {
-            self.push(holder);
-        }
+        // What it left as it was, because this was in doubt, it can do now.
+        holder.into_iter().for_each(|holder| self.push(holder));
         is_changed && matches!(before, There::Ours(_))
     }
 
@@ -418,7 +445,7 @@ impl Ledger {
             znodes: self.leaves.values().filter(|leaf| matches!(leaf.there, There::Ours(_))).count(),
             refused: accounts().filter(|account| !account.reported.is_empty()).count(),
             pending: self.due.len()
-                + self.suspects.len()
+                + self.leaves.values().filter(|leaf| leaf.suspect || leaf.looking).count()
                 + accounts().filter(|account| account.writing || account.failures > 0).count(),
         }
     }
@@ -437,29 +464,47 @@ impl Ledger {
     /// or what nobody knows of yet.
     fn claim(&mut self, key: &ServiceKey, desired: &mut Desired) -> Vec<Refusal> {
         let (mut conflicts, mut waits, mut claimed) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let mut unknown = Vec::new();
         desired.leaves.retain(|path, _| {
             let Some(leaf) = self.leaves.get_mut(path) else { return true };
             let is_unknown = leaf.there == There::Nothing && leaf.suspect;
             let whose = match (&leaf.holder, &leaf.there) {
                 (_, There::Theirs(whose)) => Some(whose.clone()),
-                (Some(holder), _) if holder == key => return !is_unknown,
+                (Some(holder), _) if holder == key => {
+                    unknown.extend(leaf.suspect.then(|| path.clone()));
+                    return !leaf.suspect;
+                }
                 (None, There::Nothing) if !is_unknown => return true,
                 // The look tells whoever waits.
-                (None, There::Nothing) => None,
+                (None, There::Nothing) => {
+                    unknown.push(path.clone());
+                    None
+                }
                 (holder, There::Ours(_))
                     if holder.as_ref().is_none_or(|holder| *holder == nobody()) && !leaf.writing =>
                 {
                     claimed.push((path.clone(), leaf.holder.replace(key.clone())));
                     return true;
                 }
-                (Some(holder), _) if *holder != nobody() => Some(format!("Service {holder}")),
-                _ => Some("an earlier leader, and is being removed".to_owned()),
+                (Some(holder), there) if *holder != nobody() => {
+                    let is_there = matches!(there, There::Ours(_)) && !leaf.writing && !leaf.suspect;
+                    unknown.extend((!is_there).then(|| path.clone()));
+                    Some(format!("Service {holder}"))
+                }
+                _ => {
+                    unknown.push(path.clone());
+                    Some("an earlier leader, and is being removed".to_owned())
+                }
             };
             leaf.waiting.insert(key.clone());
             waits.insert(path.clone());
             conflicts.extend(whose.map(|holder| Refusal::Conflict { path: path.clone(), holder }));
             false
         });
+        // Until it is known whether the new leaf of an endpoint is there, the old one stays.
+        for (format, address) in unknown.iter().filter_map(|path| self.roots.endpoint_of(path)) {
+            desired.undetermined.entry(format).or_default().insert(address);
+        }
         for (path, before) in claimed {
             if let Some(account) = before.and_then(|before| self.accounts.get_mut(&before)) {
                 account.leaves.remove(&path);
@@ -482,11 +527,16 @@ impl Ledger {
         waits
     }
 
-    /// What this Service lets go of and another one waits for changes hands instead of going.
+    /// What this Service lets go of and another one waits for changes hands instead of going. What is replaced
+    /// does so only when its replacement is there: the heir may delete it at once.
     fn hand_over(&mut self, key: &ServiceKey, changes: &mut Changes) {
-        for paths in [&mut changes.gone, &mut changes.replaced] {
+        let Changes { creates, gone, replaced, .. } = changes;
+        for (paths, is_replaced) in [(gone, true), (replaced, creates.is_empty())] {
             paths.retain(|path| {
                 let Some(leaf) = self.leaves.get_mut(path) else { return true };
+                if !is_replaced {
+                    return leaf.waiting.is_empty();
+                }
                 let Some(heir) = leaf.waiting.pop_first() else { return true };
                 leaf.holder = Some(heir.clone());
                 if let Some(account) = self.accounts.get_mut(key) {
@@ -517,8 +567,7 @@ impl Ledger {
         }
     }
 
-    /// Once every Service of the first list has been planned: what none of them has claimed goes to one that
-    /// may want it and cannot tell, else to nobody, who deletes it.
+    /// Once every Service of the first list has been planned: what none of them has claimed gets an heir.
     fn settle_inheritance(&mut self) {
         if !self.unplanned.as_ref().is_some_and(BTreeSet::is_empty) {
             return;
@@ -535,25 +584,42 @@ impl Ledger {
         }
     }
 
-    /// Who might want this leaf, if only it could be told?
-    fn undetermined_heir(&self, path: &ZnodePath) -> Option<ServiceKey> {
-        let format = self.roots.format_of(path)?;
-        let address = format.address(path.name())?;
+    /// Who has to decide about a leaf of ours that nobody holds: a Service that waits for it, one that has
+    /// another leaf for the same endpoint and must not lose this one before that is there, one that might
+    /// want it if only that could be told; else nobody, who deletes it.
+    fn heir(&self, path: &ZnodePath) -> ServiceKey {
+        if let Some(waiting) = self.leaves.get(path).and_then(|leaf| leaf.waiting.first()) {
+            return waiting.clone();
+        }
+        let Some((format, address)) = self.roots.endpoint_of(path) else { return nobody() };
         let may_want = |account: &Account| {
             account.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
         };
-        let heirs = self.accounts.iter().filter(|(_, account)| may_want(account));
-        heirs.map(|(key, _)| key).next().cloned()
+        let has_another = |account: &Account| {
+            account.leaves.iter().any(|leaf| self.roots.endpoint_of(leaf) == Some((format, address)))
+        };
+        let services = || self.accounts.iter().filter(|(key, _)| **key != nobody());
+        let heir = services().find(|(_, account)| has_another(account));
+        let heir = heir.or_else(|| services().find(|(_, account)| may_want(account)));
+        heir.map_or_else(nobody, |(key, _)| key.clone())
     }
 
+    /// Something happened to this leaf.
     fn doubt(&mut self, path: &str) {
-        let Some((path, leaf)) = self.leaves.get_key_value(path) else { return };
-        let (path, writing) = (path.clone(), leaf.writing);
+        let Some((path, _)) = self.leaves.get_key_value(path) else { return };
+        let path = path.clone();
         if let Some(leaf) = self.leaves.get_mut(&path) {
+            self.generation += 1;
+            leaf.generation = self.generation;
             leaf.suspect = true;
         }
-        if !writing {
-            self.suspects.insert(path);
+        self.queue_suspect(&path);
+    }
+
+    /// A suspect is looked at as soon as nobody writes it or looks already.
+    fn queue_suspect(&mut self, path: &ZnodePath) {
+        if self.leaves.get(path).is_some_and(|leaf| leaf.suspect && !leaf.writing && !leaf.looking) {
+            self.suspects.insert(path.clone());
         }
     }
 
@@ -562,18 +628,19 @@ impl Ledger {
         let is_settled = self.unplanned.as_ref().is_some_and(BTreeSet::is_empty);
         let Some(leaf) = self.leaves.get_mut(path) else { return };
         if leaf.suspect {
-            self.suspects.insert(path.clone());
+            self.queue_suspect(path);
             return;
         }
         match &leaf.there {
             There::Ours(_) if leaf.holder.is_none() => {
                 // Before all Services have been planned, somebody may still claim it.
                 if is_settled {
-                    let heir = self.undetermined_heir(path).unwrap_or_else(nobody);
+                    let heir = self.heir(path);
                     self.give(path, heir);
                 }
             }
-            There::Ours(_) => {}
+            // Who waits may have kept an old leaf until it is known that this one is there.
+            There::Ours(_) => self.push_waiting(path),
             There::Nothing | There::Theirs(_) => {
                 let is_theirs = leaf.there != There::Nothing;
                 if let Some(holder) = leaf.holder.take() {
@@ -591,13 +658,15 @@ impl Ledger {
                         self.push(holder);
                     }
                 }
-                if !is_theirs {
-                    let waiting = self.leaves.get(path).map(|leaf| leaf.waiting.clone());
-                    waiting.into_iter().flatten().for_each(|key| self.push(key));
-                }
+                self.push_waiting(path);
                 self.drop_if_idle(path);
             }
         }
+    }
+
+    fn push_waiting(&mut self, path: &ZnodePath) {
+        let waiting = self.leaves.get(path).map(|leaf| leaf.waiting.clone());
+        waiting.into_iter().flatten().for_each(|key| self.push(key));
     }
 
     fn give(&mut self, path: &ZnodePath, heir: ServiceKey) {
@@ -613,6 +682,7 @@ impl Ledger {
         let is_idle = |leaf: &Leaf| {
             !leaf.writing
                 && !leaf.suspect
+                && !leaf.looking
                 && leaf.waiting.is_empty()
                 && leaf.holder.is_none()
                 && !matches!(leaf.there, There::Ours(_))

@@ -98,7 +98,7 @@ fn what_a_stranger_deletes_is_looked_at_and_published_again() {
     publish(&mut ledger, "a", &[1]);
     ledger.deleted(leaf(1).as_str());
     let doubts = ledger.take_doubts(100);
-    assert_eq!(doubts[0].suspect, Suspect { path: leaf(1), believed: Some(owned(A, 1)), via: Some(A) });
+    assert_eq!(doubts[0].suspect, Suspect { path: leaf(1), believed: Some(owned(A, 1)), via: None });
     assert!(ledger.looked(&doubts[0], Look::Absent));
     assert_eq!(due(&mut ledger), ["a"]);
     assert_eq!(lasts(publish(&mut ledger, "a", &[1]).unwrap().changes.creates.into_keys()), ["1:80"]);
@@ -237,7 +237,8 @@ fn lists_are_compared_and_only_differences_are_looked_at() {
     assert_eq!(lasts(doubts.iter().map(|doubt| doubt.suspect.path.clone())), ["1:80", "3:80"]);
     ledger.looked(&doubts[0], Look::Ours(owned(A, 1)));
     ledger.looked(&doubts[1], Look::Ours(owned(A, 9)));
-    assert_eq!(due(&mut ledger), [""]);
+    assert_eq!(due(&mut ledger), ["a", ""]);
+    assert_eq!(ledger.plan(&key("a"), desired(&[1, 2])), None);
     assert_eq!(lasts(ledger.plan(&nobody(), Desired::default()).unwrap().changes.gone), ["3:80"]);
 }
 
@@ -252,6 +253,109 @@ fn after_a_gap_everything_is_looked_at_and_directories_are_made_sure_of() {
     assert_eq!(due(&mut ledger), ["a"]);
     let change = ledger.plan(&key("a"), desired(&[1, 2])).unwrap();
     assert_eq!((change.changes.directories.len(), change.changes.creates.len()), (1, 0));
+}
+
+/// The leaf of an endpoint in Dubbo's format: its name changes with `weight`.
+fn provider(last: u8, weight: u8) -> ZnodePath {
+    let url = format!("dubbo%3A%2F%2F10.0.0.{last}%3A80%2Fcom.acme.A%3Fweight%3D{weight}");
+    ZnodePath::new(&format!("/dubbo/com.acme.A/providers/{url}")).unwrap()
+}
+
+fn providers(leaves: &[(u8, u8)]) -> Desired {
+    let leaves = leaves.iter().map(|&(last, weight)| (provider(last, weight), bytes::Bytes::from("x")));
+    Desired { leaves: leaves.collect(), ..Desired::default() }
+}
+
+fn carried_out(ledger: &mut Ledger, change: &Change) {
+    let Changes { creates, gone, replaced, .. } = &change.changes;
+    let created = creates.keys().map(|path| (path.clone(), Settled::Ours(owned(A, 1))));
+    let gone = gone.iter().chain(replaced).map(|path| (path.clone(), Settled::Gone));
+    let settled = created.chain(gone).collect();
+    ledger.written(&key("a"), BTreeSet::new(), &settled, BTreeSet::new(), false, |_| true);
+}
+
+#[cfg(not(feature = "delete-first"))]
+#[test]
+fn an_endpoint_keeps_its_old_leaf_while_nobody_knows_whether_the_new_one_is_there() {
+    let mut ledger = synced(&[], &["a"]);
+    let change = ledger.plan(&key("a"), providers(&[(1, 1)])).unwrap();
+    carried_out(&mut ledger, &change);
+    let change = ledger.plan(&key("a"), providers(&[(1, 2)])).unwrap();
+    assert_eq!(change.changes.replaced, [provider(1, 1)].into());
+    // The answer to the create is lost, and the Service is planned again before the look.
+    let settled = BTreeMap::from([(provider(1, 2), Settled::Unknown(A))]);
+    ledger.written(&key("a"), BTreeSet::new(), &settled, BTreeSet::new(), true, |_| true);
+    assert_eq!(ledger.plan(&key("a"), providers(&[(1, 2)])), None);
+    // The look finds nothing: the new one is created, and only then the old one goes.
+    assert_eq!(look(&mut ledger, &Look::Absent), [provider(1, 2)]);
+    let change = ledger.plan(&key("a"), providers(&[(1, 2)])).unwrap();
+    assert_eq!(change.changes.creates.keys().collect::<Vec<_>>(), [&provider(1, 2)]);
+    assert_eq!((change.changes.gone.len(), &change.changes.replaced), (0, &[provider(1, 1)].into()));
+}
+
+#[cfg(not(feature = "delete-first"))]
+#[test]
+fn an_inherited_leaf_of_a_ready_endpoint_goes_only_when_its_replacement_is_there() {
+    let inherited = [(provider(1, 1), owned(A, 1)), (provider(2, 1), owned(A, 1))].into();
+    let mut ledger = Ledger::new(roots(), inherited);
+    ledger.synced(&[key("a")].into());
+    let change = ledger.plan(&key("a"), providers(&[(1, 2)])).unwrap();
+    assert_eq!(change.changes.creates.len(), 1);
+    // Endpoint 2 is nobody's; endpoint 1 is not.
+    while let Some(key) = ledger.pop_due() {
+        let orphans = ledger.plan(&key, Desired::default()).unwrap();
+        assert_eq!((key, orphans.changes.gone), (nobody(), [provider(2, 1)].into()));
+    }
+    carried_out(&mut ledger, &change);
+    assert_eq!(due(&mut ledger), ["a"]);
+    let change = ledger.plan(&key("a"), providers(&[(1, 2)])).unwrap();
+    assert_eq!((change.changes.gone.len(), change.changes.replaced), (0, [provider(1, 1)].into()));
+}
+
+#[test]
+fn a_service_that_is_refused_again_and_again_waits_once() {
+    let mut ledger = synced(&[], &["a"]);
+    let mut armed = 0;
+    for round in 0..10 {
+        ledger.plan(&key("a"), desired(&[round])).unwrap();
+        let nothing = BTreeMap::new();
+        let delay = ledger.written(&key("a"), BTreeSet::new(), &nothing, BTreeSet::new(), true, |_| true);
+        armed += usize::from(delay.is_some());
+    }
+    assert_eq!(armed, 1);
+    ledger.retry(key("a"));
+    ledger.plan(&key("a"), desired(&[1])).unwrap();
+    let delay = ledger.written(&key("a"), BTreeSet::new(), &BTreeMap::new(), BTreeSet::new(), true, |_| true);
+    assert!(delay.is_some());
+}
+
+#[test]
+fn a_leaf_is_looked_at_once_at_a_time_and_again_if_something_happened_meanwhile() {
+    let mut ledger = synced(&[], &["a"]);
+    publish(&mut ledger, "a", &[1]);
+    ledger.changed(leaf(1).as_str());
+    let first = ledger.take_doubts(100);
+    ledger.deleted(leaf(1).as_str());
+    ledger.gap();
+    assert_eq!(ledger.take_doubts(100), []);
+    assert_eq!(ledger.counts().pending, 2);
+    assert!(!ledger.looked(&first[0], Look::Ours(owned(A, 1))));
+    let second = ledger.take_doubts(100);
+    assert!(ledger.looked(&second[0], Look::Absent));
+    assert_eq!(ledger.counts().znodes, 0);
+    assert_eq!(due(&mut ledger), ["a"]);
+}
+
+#[test]
+fn a_service_that_is_being_written_when_its_session_expires_is_planned_again() {
+    let mut ledger = synced(&[], &["a"]);
+    publish(&mut ledger, "a", &[1]);
+    ledger.plan(&key("a"), desired(&[])).unwrap();
+    due(&mut ledger);
+    ledger.expired(A);
+    let nothing = BTreeMap::new();
+    ledger.written(&key("a"), BTreeSet::new(), &nothing, BTreeSet::new(), true, |_| false);
+    assert_eq!(due(&mut ledger), ["a"]);
 }
 
 #[test]
@@ -280,7 +384,10 @@ enum Step {
         told: bool,
     },
     Look,
-    Answered,
+    /// The answer to the first look under way, as of now or as of when it began.
+    Answered {
+        fresh: bool,
+    },
     /// A stranger.
     Deletes(u8),
     Registers(u8),
@@ -289,22 +396,41 @@ enum Step {
     Gap,
     List,
     Expire,
+    /// Another leader begins; what was under way was carried out or not.
+    Restart {
+        carried_out: bool,
+    },
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let wanted = prop::collection::btree_set(0u8..4, 0..4);
+/// Endpoint `index % 4` with one of two weights, so that its leaf has one of two names.
+fn variant(index: u8) -> ZnodePath {
+    provider(index % 4, index / 4)
+}
+
+/// What the bridge does by itself, with answers that are lost.
+fn calm() -> impl Strategy<Value = Step> {
+    let wanted = prop::collection::btree_map(0u8..4, 0u8..2, 0..4);
+    let variants = |wanted: BTreeMap<u8, u8>| wanted.iter().map(|(last, weight)| last + 4 * weight).collect();
     prop_oneof![
-        4 => (0u8..3, wanted).prop_map(|(who, leaves)| Step::Wants(who, leaves.into_iter().collect())),
+        4 => (0u8..3, wanted).prop_map(move |(who, wanted)| Step::Wants(who, variants(wanted))),
         6 => Just(Step::Plan),
         6 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8))
             .prop_map(|(carried_out, told)| Step::Answer { carried_out, told }),
         4 => Just(Step::Look),
-        4 => Just(Step::Answered),
-        1 => (0u8..4).prop_map(Step::Deletes),
-        1 => (0u8..4).prop_map(Step::Registers),
-        1 => (0u8..4).prop_map(Step::Leaves),
-        1 => Just(Step::Gap),
+        4 => prop::bool::ANY.prop_map(|fresh| Step::Answered { fresh }),
         1 => Just(Step::List),
+        1 => prop::bool::ANY.prop_map(|carried_out| Step::Restart { carried_out }),
+    ]
+}
+
+/// And what others do to it.
+fn rough() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        25 => calm(),
+        1 => (0u8..8).prop_map(Step::Deletes),
+        1 => (0u8..8).prop_map(Step::Registers),
+        1 => (0u8..8).prop_map(Step::Leaves),
+        1 => Just(Step::Gap),
         1 => Just(Step::Expire),
     ]
 }
@@ -317,7 +443,10 @@ struct World {
     zxid: i64,
     wants: [Vec<u8>; 3],
     writes: Vec<(ServiceKey, Change)>,
-    looks: Vec<Doubt>,
+    looks: Vec<(Doubt, Look)>,
+    /// Services with an endpoint that they have published since they want it, and that no write under way was
+    /// to take away then.
+    shown: BTreeSet<(u8, u8)>,
 }
 
 impl World {
@@ -331,9 +460,14 @@ impl World {
             wants: Default::default(),
             writes: Vec::new(),
             looks: Vec::new(),
+            shown: BTreeSet::new(),
         };
-        (0..3).for_each(|who| world.ledger.push(key(&who.to_string())));
+        world.push_all();
         world
+    }
+
+    fn push_all(&mut self) {
+        (0..3).for_each(|who: u8| self.ledger.push(key(&who.to_string())));
     }
 
     fn next(&mut self) -> i64 {
@@ -358,34 +492,42 @@ impl World {
             Step::Plan => {
                 let Some(key) = self.ledger.pop_due() else { return };
                 let wanted = self.wants.iter().enumerate().find(|(who, _)| who.to_string() == *key.name);
-                let desired = wanted.map_or_else(Desired::default, |(_, leaves)| desired(leaves));
+                let desired = wanted.map_or_else(Desired::default, |(_, leaves)| desired_variants(leaves));
                 if let Some(change) = self.ledger.plan(&key, desired) {
                     self.writes.push((key, change));
                 }
             }
             Step::Answer { carried_out, told } => self.answer(carried_out, told),
             Step::Look => {
-                let doubts = self.ledger.take_doubts(2);
-                self.looks.extend(doubts);
-            }
-            Step::Answered => {
-                if let Some(doubt) = self.looks.pop() {
+                for doubt in self.ledger.take_doubts(2) {
                     let look = self.see(&doubt.suspect.path);
-                    self.ledger.looked(&doubt, look);
+                    self.looks.push((doubt, look));
                 }
             }
+            Step::Answered { fresh } => {
+                if self.looks.is_empty() {
+                    return;
+                }
+                let (doubt, mut look) = self.looks.remove(0);
+                if fresh {
+                    look = self.see(&doubt.suspect.path);
+                } else if matches!(look, Look::Ours(owned) if owned.session.0 != self.session) {
+                    look = Look::Failed;
+                }
+                self.ledger.looked(&doubt, look);
+            }
             Step::Deletes(last) => {
-                if self.tree.remove(&leaf(last)).is_some() {
-                    self.ledger.deleted(leaf(last).as_str());
+                if self.tree.remove(&variant(last)).is_some() {
+                    self.ledger.deleted(variant(last).as_str());
                 }
             }
             Step::Registers(last) => {
-                self.tree.entry(leaf(last)).or_insert(None);
+                self.tree.entry(variant(last)).or_insert(None);
             }
             Step::Leaves(last) => {
-                if self.tree.get(&leaf(last)) == Some(&None) {
-                    self.tree.remove(&leaf(last));
-                    self.ledger.deleted(leaf(last).as_str());
+                if self.tree.get(&variant(last)) == Some(&None) {
+                    self.tree.remove(&variant(last));
+                    self.ledger.deleted(variant(last).as_str());
                 }
             }
             Step::Gap => {
@@ -403,61 +545,87 @@ impl World {
                 self.ledger.expired(SessionId(self.session));
                 self.session += 1;
             }
+            Step::Restart { carried_out } => {
+                while !self.writes.is_empty() {
+                    self.answer(carried_out, true);
+                }
+                self.looks.clear();
+                let ours = self.tree.iter().filter_map(|(path, owned)| Some((path.clone(), (*owned)?)));
+                let inherited = ours.filter(|(_, owned)| owned.session.0 == self.session).collect();
+                self.ledger = Ledger::new(roots(), inherited);
+                self.ledger.synced(&(0..3).map(|who: u8| key(&who.to_string())).collect());
+                self.push_all();
+            }
         }
     }
 
+    /// The first write under way is over. Where an answer is lost, the steps behind it are not tried.
     fn answer(&mut self, carried_out: bool, told: bool) {
         if self.writes.is_empty() {
             return;
         }
         let (key, Change { changes, held }) = self.writes.remove(0);
         let mut settled = BTreeMap::new();
-        let mut events = Vec::new();
+        let mut is_lost = false;
         let session = SessionId(self.session);
         for path in changes.creates.keys() {
-            let result = if !carried_out {
-                None
-            } else if self.tree.contains_key(path) {
-                Some(Settled::Moved)
-            } else {
-                let created = owned(session, self.next());
+            let created = owned(session, self.next());
+            let result = if self.tree.contains_key(path) { Settled::Moved } else { Settled::Ours(created) };
+            if carried_out && result != Settled::Moved {
                 self.tree.insert(path.clone(), Some(created));
-                Some(Settled::Ours(created))
-            };
-            self.note(path, result, told, &mut settled);
+            }
+            is_lost |= !told;
+            note(path, result, carried_out, told, &mut settled);
         }
-        for path in &changes.gone {
+        let is_complete = carried_out && !settled.values().any(|it| *it == Settled::Moved);
+        let gone = changes.gone.iter().chain(changes.replaced.iter().filter(|_| is_complete));
+        let mut events = Vec::new();
+        for path in gone.filter(|_| !is_lost) {
             let is_ours = self.tree.get(path).copied().flatten() == held.get(path).copied();
-            let result = if !carried_out {
-                None
-            } else if is_ours && held.contains_key(path) {
+            let result = if is_ours && held.contains_key(path) { Settled::Gone } else { Settled::Moved };
+            if carried_out && result == Settled::Gone {
                 self.tree.remove(path);
                 events.push(path.clone());
-                Some(Settled::Gone)
-            } else {
-                Some(Settled::Moved)
-            };
-            self.note(path, result, told, &mut settled);
+            }
+            note(path, result, carried_out, told, &mut settled);
         }
-        let (directories, again) = (changes.directories, !carried_out || !told);
+        let again = !carried_out || !told || !is_complete;
         let live = self.session;
+        let directories = changes.directories;
         self.ledger.written(&key, directories, &settled, BTreeSet::new(), again, |session| session.0 == live);
         if again {
-            self.ledger.push(key);
+            self.ledger.retry(key);
         }
         // The echo may come as late as it likes.
         events.iter().for_each(|path| self.ledger.deleted(path.as_str()));
     }
 
-    fn note(
-        &self,
-        path: &ZnodePath,
-        result: Option<Settled>,
-        told: bool,
-        settled: &mut BTreeMap<ZnodePath, Settled>,
-    ) {
-        let result = if told { result } else { Some(Settled::Unknown(SessionId(self.session))) };
-        settled.extend(result.map(|result| (path.clone(), result)));
+    /// The endpoints that some Service wants all the time, has published, and that are not visible any more.
+    fn hidden(&mut self) -> Vec<(u8, u8)> {
+        let mut hidden = Vec::new();
+        let going: BTreeSet<_> = self
+            .writes
+            .iter()
+            .flat_map(|(_, it)| it.changes.gone.iter().chain(&it.changes.replaced))
+            .collect();
+        let leaves = |last: u8| [variant(last), variant(last + 4)];
+        let holds = |who: u8, path: &ZnodePath| {
+            let holder = self.ledger.leaves.get(path).and_then(|leaf| leaf.holder.as_ref());
+            self.tree.contains_key(path) && holder == Some(&key(&who.to_string()))
+        };
+        for (who, wants) in (0u8..).zip(&self.wants) {
+            for last in 0..4 {
+                let is_visible = leaves(last).iter().any(|leaf| self.tree.contains_key(leaf));
+                if !wants.iter().any(|index| index % 4 == last) {
+                    self.shown.remove(&(who, last));
+                } else if !is_visible && self.shown.contains(&(who, last)) {
+                    hidden.push((who, last));
+                } else if leaves(last).iter().any(|leaf| holds(who, leaf) && !going.contains(leaf)) {
+                    self.shown.insert((who, last));
+                }
+            }
+        }
+        hidden
     }
 
     /// Everything that is due is done, until nothing is. Returns how many writes that took.
@@ -467,21 +635,40 @@ impl World {
             if self.ledger.take_wants_lists() {
                 self.take(Step::List);
             }
-            while !self.looks.is_empty() {
-                self.take(Step::Answered);
-            }
             writes += self.writes.len();
             while !self.writes.is_empty() {
                 self.answer(true, true);
             }
-            let before = (self.ledger.due.len(), self.ledger.suspects.len());
+            // Several looks are under way while one is answered.
             self.take(Step::Look);
+            self.take(Step::Answered { fresh: false });
             self.take(Step::Plan);
-            if before == (0, 0) && self.looks.is_empty() && self.writes.is_empty() {
+            let rests = self.ledger.due.len() == 0 && self.ledger.suspects.is_empty();
+            if rests && self.looks.is_empty() && self.writes.is_empty() {
                 return writes;
             }
         }
         panic!("it never comes to rest");
+    }
+}
+
+fn desired_variants(indexes: &[u8]) -> Desired {
+    let leaves = indexes.iter().map(|&index| (variant(index), bytes::Bytes::from("x")));
+    let directories = variant(0).parent().into_iter().collect();
+    Desired { leaves: leaves.collect(), directories, ..Desired::default() }
+}
+
+fn note(
+    path: &ZnodePath,
+    result: Settled,
+    carried_out: bool,
+    told: bool,
+    settled: &mut BTreeMap<ZnodePath, Settled>,
+) {
+    if !told {
+        settled.insert(path.clone(), Settled::Unknown(A));
+    } else if carried_out {
+        settled.insert(path.clone(), result);
     }
 }
 
@@ -490,24 +677,36 @@ proptest! {
     /// happens, exactly what is wanted is there, once, unless a stranger has it; nothing else of ours is;
     /// and then nothing is written any more.
     #[test]
-    fn it_comes_to_rest_where_it_should(steps in prop::collection::vec(step(), 0..60)) {
+    fn it_comes_to_rest_where_it_should(steps in prop::collection::vec(rough(), 0..60)) {
         let mut world = World::new();
         for step in steps {
             world.take(step);
         }
         world.settle();
-        let wanted: BTreeSet<_> = world.wants.iter().flatten().map(|&last| leaf(last)).collect();
+        let wanted: BTreeSet<_> = world.wants.iter().flatten().map(|&index| variant(index)).collect();
         for path in &wanted {
             prop_assert!(world.tree.contains_key(path), "{path} is missing");
         }
         for (path, owned) in &world.tree {
             prop_assert!(owned.is_none() || wanted.contains(path), "{path} is left over");
         }
-        (0..3).for_each(|who: u8| world.ledger.push(key(&who.to_string())));
+        world.push_all();
         world.ledger.gap();
         // Making sure of the directory is not a write of a leaf.
         let before = world.zxid;
         world.settle();
         prop_assert_eq!(world.zxid, before);
+    }
+
+    /// However names change, answers are lost and leaders follow each other: an endpoint that stays wanted
+    /// is visible all the time under one name or another.
+    #[test]
+    #[cfg(not(feature = "delete-first"))]
+    fn what_stays_wanted_stays_visible(steps in prop::collection::vec(calm(), 0..60)) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+            prop_assert_eq!(world.hidden(), []);
+        }
     }
 }

@@ -44,6 +44,13 @@ impl Roots {
             .find(|(_, root)| path.is_below(root))
             .map(|(format, _)| format)
     }
+
+    /// What a leaf stands for, as far as its name tells.
+    #[must_use]
+    pub fn endpoint_of(&self, path: &ZnodePath) -> Option<(Format, IpAddr)> {
+        let format = self.format_of(path)?;
+        Some((format, format.address(path.name())?))
+    }
 }
 
 /// What should be there for a Service with these slices. A Service that does not exist has no leaves; one

@@ -79,7 +79,7 @@ pub fn diff<L: Held>(
     if unwanted.peek().is_some() {
         let ready = endpoints(desired.leaves.keys(), roots);
         let (replaced, gone) =
-            unwanted.cloned().partition(|path| endpoint(path, roots).is_some_and(|it| ready.contains(&it)));
+            unwanted.cloned().partition(|path| roots.endpoint_of(path).is_some_and(|it| ready.contains(&it)));
         (changes.replaced, changes.gone) = (replaced, gone);
     }
     if cfg!(feature = "delete-first") && !changes.is_empty() {
@@ -99,18 +99,12 @@ fn start_over<L>(changes: Changes, desired: &Desired, held: &BTreeMap<ZnodePath,
     }
 }
 
-/// What a leaf stands for, as far as its name tells.
-fn endpoint(path: &ZnodePath, roots: &Roots) -> Option<(Format, IpAddr)> {
-    let format = roots.format_of(path)?;
-    Some((format, format.address(path.name())?))
-}
-
 fn endpoints<'p>(paths: impl Iterator<Item = &'p ZnodePath>, roots: &Roots) -> BTreeSet<(Format, IpAddr)> {
-    paths.filter_map(|path| endpoint(path, roots)).collect()
+    paths.filter_map(|path| roots.endpoint_of(path)).collect()
 }
 
 /// Is this a leaf of a format that cannot be told now, with an address that is ready?
 fn may_still_be_ready(desired: &Desired, roots: &Roots, path: &ZnodePath) -> bool {
-    let Some((format, address)) = endpoint(path, roots) else { return false };
+    let Some((format, address)) = roots.endpoint_of(path) else { return false };
     desired.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
 }

@@ -13,7 +13,9 @@ use zab::{Server, ServerConfig};
 use zoobridge::local::{Local, RunningBridge, client_of};
 use zoobridge::session::CredentialStore;
 
-use crate::world::{DIRECTORY, World, config, end_session, leaves, service, session, slice, until, within};
+use crate::world::{
+    DIRECTORY, World, annotate, config, end_session, leaves, service, session, slice, until, within,
+};
 
 /// A way to the server that can be cut.
 struct Wire {
@@ -116,6 +118,66 @@ async fn a_wire_that_is_cut_again_and_again_hides_no_endpoint_and_leaves_none_be
     })
     .await;
     assert_eq!(bridge.status().znodes, 2);
+    bridge.stop().await.unwrap();
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wire_that_is_cut_while_names_change_hides_no_address() {
+    const PROVIDERS: &str = "/dubbo/com.acme.OrderService/providers";
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
+    let wire = Wire::to(server.client_address()).await;
+    let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
+    let kube = KubeDev::start(options).await.unwrap();
+    let client = client_of(&kube).unwrap();
+    let mut config = config();
+    config.zookeeper.connect = wire.address.to_string().parse().unwrap();
+    service(&client, "orders", &[("dubbo", "com.acme.OrderService")]).await;
+    slice(&client, "orders", &[1, 2, 3]).await;
+    let store = CredentialStore::memory();
+    let mut bridge = RunningBridge::start(&config, client.clone(), store.clone()).await.unwrap();
+    let eye = session(server.client_address()).await;
+    let addresses = |leaves: &[String]| -> BTreeSet<String> {
+        let address = |leaf: &String| leaf.split("%2F").nth(2).unwrap_or_default().to_owned();
+        leaves.iter().map(address).collect()
+    };
+    within(async { while addresses(&leaves(&eye, PROVIDERS).await).len() < 3 {} }).await;
+    let reader = session(server.client_address()).await;
+    let missed = Arc::new(AtomicUsize::new(0));
+    let reading = tokio::spawn({
+        let missed = Arc::clone(&missed);
+        async move {
+            loop {
+                let seen = addresses(&leaves(&reader, PROVIDERS).await);
+                missed.fetch_add(usize::from(seen.len() < 3), Ordering::Relaxed);
+            }
+        }
+    });
+    for round in 1..=10u32 {
+        within(wire.is_open()).await;
+        annotate(&client, "orders", "dubbo-parameters", Some(&format!("weight={round}"))).await;
+        tokio::time::sleep(Duration::from_micros(u64::from(round) * 300)).await;
+        if round % 4 == 0 {
+            // And a restart in the middle of it.
+            bridge.kill().await;
+            bridge = RunningBridge::start(&config, client.clone(), store.clone()).await.unwrap();
+        } else {
+            wire.cut().await;
+        }
+    }
+    within(async {
+        while !leaves(&eye, PROVIDERS).await.iter().all(|leaf| leaf.contains("weight%3D10"))
+            || bridge.status().pending > 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    reading.abort();
+    assert_eq!(leaves(&eye, PROVIDERS).await.len(), 3);
+    assert!(wire.cut.load(Ordering::Relaxed) >= 7, "the wire was hardly ever cut");
+    assert_eq!(missed.load(Ordering::Relaxed), 0);
     bridge.stop().await.unwrap();
     server.stop().await.unwrap();
 }

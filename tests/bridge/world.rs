@@ -66,10 +66,7 @@ impl World {
     }
 
     pub(crate) async fn annotate(&self, name: &str, annotation: &str, value: Option<&str>) {
-        let annotations = json!({format!("zoobridge.io/{annotation}"): value});
-        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-        let api: Api<Service> = Api::default_namespaced(self.local.client.clone());
-        api.patch(name, &PatchParams::default(), &patch).await.unwrap();
+        annotate(&self.local.client, name, annotation, value).await;
     }
 
     pub(crate) async fn slice(&self, service: &str, ready: &[u8]) {
@@ -115,6 +112,13 @@ impl World {
         })
         .await
     }
+}
+
+pub(crate) async fn annotate(client: &Client, name: &str, annotation: &str, value: Option<&str>) {
+    let annotations = json!({format!("zoobridge.io/{annotation}"): value});
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    let api: Api<Service> = Api::default_namespaced(client.clone());
+    api.patch(name, &PatchParams::default(), &patch).await.unwrap();
 }
 
 pub(crate) async fn service(client: &Client, name: &str, annotations: &[(&str, &str)]) {
