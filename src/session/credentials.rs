@@ -150,7 +150,13 @@ impl CredentialStore {
                 let now = api.get_opt(name).await.map_err(|error| failed("read", name, &error))?;
                 adopt(last, now, &content, name)
             }
-            Err(error) => Err(failed("write", name, &error)),
+            Err(error) => {
+                if matches!(&error, kube::Error::Api(status) if status.code == 404) {
+                    // Somebody deleted it; the next attempt creates it.
+                    lock(last).secret = None;
+                }
+                Err(failed("write", name, &error))
+            }
         }
     }
 }
@@ -164,6 +170,13 @@ fn adopt(
 ) -> Result<(), CredentialError> {
     let found = now.as_ref().and_then(|secret| secret.data.as_ref()?.get(KEY)).cloned();
     let mut last = lock(last);
+    let kept = last.secret.as_ref().and_then(|secret| secret.data.as_ref()?.get(KEY)).cloned();
+    if found.is_some() && found == kept {
+        // Somebody touched its labels; the sessions are as we left them.
+        last.secret = now;
+        let reason = "it was touched by somebody else".to_owned();
+        return Err(CredentialError::Api { verb: "write", name: name.to_owned(), reason });
+    }
     match found {
         Some(found) if last.tried.contains(&found) => {
             last.secret = now;

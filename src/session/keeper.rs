@@ -16,6 +16,7 @@ use zk_wire::ids::Zxid;
 
 use super::budget::Budget;
 use super::credentials::CredentialError;
+use super::leadership::Leadership;
 use super::pool::{PoolEnd, PoolError, PoolEvent};
 use super::slots::{Shared, Slot, lock};
 use crate::model::ZnodePath;
@@ -94,6 +95,7 @@ impl Shared {
         let mut opening = opening.clone();
         let mut delays = delays();
         let mut unanswered = 0;
+        let began = Instant::now();
         loop {
             let error = tokio::select! {
                 attempt = self.try_attach(connector, &opening) => match attempt {
@@ -108,10 +110,21 @@ impl Shared {
                 // may have been replaced too. Whatever is read after an attach is read behind a `sync`.
                 credentials.last_zxid = Zxid::ZERO;
             }
+            if self.is_useless_since(began) {
+                return Err(PoolError::Unreachable(began.elapsed()));
+            }
             let delay = delays.next().unwrap_or(RETRY_MOST);
             tracing::warn!(?delay, "cannot attach to ZooKeeper, trying again: {error}");
             self.sleep(delay).await?;
         }
+    }
+
+    /// A leader without any session for half the session timeout is in the way of one that could have some.
+    fn is_useless_since(&self, began: Instant) -> bool {
+        let is_replica = matches!(self.leadership, Leadership::Lease(_));
+        is_replica
+            && began.elapsed() > self.config.session_timeout / 2
+            && !self.slots().iter().any(|slot| slot.session.borrow().is_some())
     }
 
     /// One attempt; an error is worth another.
@@ -306,9 +319,10 @@ impl Shared {
         tokio::time::timeout(STORE_TIMEOUT, self.store.save(&sessions))
             .await
             .map_err(|_| PoolError::Credentials(CredentialError::Timeout))??;
-        drop(saving);
         tracing::info!(session = %session.credentials().id, sessions = sessions.len(), "session opened");
         self.keep(session, events, connector);
+        // Whoever saves next must see it.
+        drop(saving);
         Ok(())
     }
 

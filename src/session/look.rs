@@ -15,7 +15,10 @@ impl Shared {
     pub(super) async fn look(&self, suspects: &[Suspect]) -> Vec<Look> {
         let mut by_session: BTreeMap<Option<SessionId>, Vec<usize>> = BTreeMap::new();
         for (index, suspect) in suspects.iter().enumerate() {
-            let via = suspect.via.filter(|&session| self.slot(session).is_some());
+            // A lost answer is only known to its own session. Else the owner is asked if that is attached: one
+            // that is away may have expired without our knowing.
+            let owner = suspect.believed.map(|owned| owned.session).filter(|&owner| self.is_attached(owner));
+            let via = suspect.via.or(owner).filter(|&session| self.slot(session).is_some());
             by_session.entry(via).or_default().push(index);
         }
         let looks = by_session.into_iter().map(|(via, indexes)| async move {
@@ -62,7 +65,7 @@ impl Shared {
             Err(_) => Look::Failed,
         };
         // What was reserved for it is settled too.
-        match (&look, via) {
+        match (&look, via.or(suspect.believed.map(|owned| owned.session))) {
             (Look::Failed, _) => {}
             (Look::Ours(owned), via) => {
                 self.reserve(owned.session, &suspect.path);

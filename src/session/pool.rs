@@ -101,6 +101,9 @@ pub enum PoolError {
     /// The server does not accept our identity.
     #[error("ZooKeeper does not accept the identity in zookeeper.digestFile")]
     Identity(#[source] AttachError),
+    /// No server could be reached, and another replica may reach one.
+    #[error("no session could be attached for {0:?}; another replica may have more luck")]
+    Unreachable(Duration),
     /// Another process has taken over.
     #[error("another process has taken over")]
     Fenced,
@@ -221,7 +224,8 @@ impl Pool {
             watched: Mutex::default(),
             events,
             ended,
-            stop: stop.child_token(),
+            // Not a child of `stop`: a graceful stop finishes its writes before it lets go.
+            stop: CancellationToken::new(),
             keepers: TaskTracker::new(),
         });
         let pool = Pool(shared);
@@ -233,6 +237,7 @@ impl Pool {
                 error => error,
             })?,
             () = pool.0.stop.cancelled() => return Err(pool.0.stopped()),
+            () = stop.cancelled() => return Err(PoolError::Stopped),
         };
         let_go.disarm();
         Ok(Started { pool, inherited, events: events_rx })
@@ -316,6 +321,11 @@ impl Sessions for Pool {
         if !failed_lately {
             match tokio::time::timeout(OPEN_TIMEOUT, self.0.open_another()).await {
                 Ok(Ok(())) => {}
+                Ok(Err(error @ PoolError::Credentials(CredentialError::Conflict { .. }))) => {
+                    // Somebody else believes that he leads.
+                    reason = error.to_string();
+                    self.0.end(PoolEnd::Failed(Arc::new(error)));
+                }
                 Ok(Err(error)) => reason = format!("{:#}", anyhow::Error::from(error)),
                 Err(_) => {
                     reason = format!("no server took it within {OPEN_TIMEOUT:?}; is maxClientCnxns reached?");
@@ -344,8 +354,9 @@ impl Sessions for Pool {
     async fn ensure_directory(&self, directory: &ZnodePath) -> Result<(), WriteError> {
         let session = self.0.first().await?;
         directories::ensure(&session, directory, Acl::open()).await?;
-        session.add_watch(directory.as_str(), AddWatchMode::PersistentRecursive).await?;
+        // First remembered: a connection that is lost meanwhile must bring it back.
         lock(&self.0.watched).insert(directory.clone());
+        session.add_watch(directory.as_str(), AddWatchMode::PersistentRecursive).await?;
         Ok(())
     }
 

@@ -104,6 +104,10 @@ impl Shared {
         lock(&self.slots).iter().find(|slot| slot.id() == session).cloned()
     }
 
+    pub(super) fn is_attached(&self, session: SessionId) -> bool {
+        self.slot(session).is_some_and(|slot| slot.session.borrow().is_some())
+    }
+
     /// Bytes that the server has in front of each path.
     pub(super) fn chroot(&self) -> usize {
         self.config.connect.chroot().len()
