@@ -1,5 +1,6 @@
 //! What an administrator writes, in `zoobridge.yaml`. `config/zoobridge.yaml` is the annotated sample.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub struct Config {
     /// Which of several replicas leads.
     #[serde(default)]
     pub leader_election: LeaderElection,
+    /// Where metrics and health are served.
+    #[serde(default)]
+    pub http: Http,
     /// Who may publish what.
     pub rules: Rules,
 }
@@ -84,6 +88,22 @@ pub struct LeaderElection {
     /// default, so that they find its sessions alive.
     #[serde(deserialize_with = "some_duration")]
     pub lease_duration: Option<Duration>,
+}
+
+/// Metrics and health.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Http {
+    /// Where to listen; port 0 takes a free one.
+    #[serde(deserialize_with = "from_text")]
+    pub address: SocketAddr,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        // The port that OpenTelemetry's exporters for Prometheus have.
+        Http { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9464)) }
+    }
 }
 
 impl Default for LeaderElection {
@@ -301,6 +321,7 @@ mod tests {
         assert_eq!(config.lease_duration(), short.lease_duration());
         assert_eq!(config.leader_election.lease, short.leader_election.lease);
         assert_eq!(config.leader_election.enabled, short.leader_election.enabled);
+        assert_eq!(config.http.address, short.http.address);
         assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
     }
 
@@ -318,6 +339,7 @@ mod tests {
                 "{zookeeper: {connect: zk}, rules: [], leaderElection: {leaseDuration: 13s}}",
                 "sessionTimeout 30s",
             ),
+            ("{zookeeper: {connect: zk}, rules: [], http: {address: localhost}}", "localhost"),
             ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),
             ("{zookeeper: {connect: zk}, rules: [{formats: [curato]}]}", "curato"),
             ("zookeeper: [", "line"),

@@ -5,19 +5,30 @@ use std::path::Path;
 
 use kube::Client;
 use kube_dev::KubeDev;
+use prometheus::proto::MetricFamily;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 
-use crate::apply::{BridgeError, Status};
+use crate::apply::{BridgeError, BridgeSubject, Instruments, Status};
 use crate::cli::bridge;
 use crate::config::Config;
+use crate::http::Subject;
+use crate::metrics::ServerSubject;
 use crate::observe::watch::observations;
 use crate::session::{CredentialStore, Leadership};
+
+/// A server and a bridge, as whoever watches over both of them sees them.
+#[derive(Debug)]
+pub struct LocalSubject {
+    bridge: BridgeSubject,
+    server: ServerSubject,
+}
 
 /// A bridge that runs in this process.
 #[derive(Debug)]
 pub struct RunningBridge {
+    instruments: Instruments,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), BridgeError>>,
@@ -60,16 +71,23 @@ impl RunningBridge {
         leadership: Leadership,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let bridge = bridge(config, client.clone(), store, leadership)?;
-        let status = bridge.status();
-        let task = tokio::spawn(bridge.run(observations(&client), stop.clone()));
-        Ok(RunningBridge { status, stop, task })
+        let instruments = Instruments::default();
+        let bridge = bridge(config, client.clone(), store, leadership, &instruments)?;
+        let status = instruments.status();
+        let task = tokio::spawn(bridge.run(observations(&client, &instruments.watches), stop.clone()));
+        Ok(RunningBridge { instruments, status, stop, task })
     }
 
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> Status {
         *self.status.borrow()
+    }
+
+    /// For those who watch over it.
+    #[must_use]
+    pub fn subject(&self) -> BridgeSubject {
+        self.instruments.subject()
     }
 
     /// Stops it as a SIGTERM does.
@@ -113,6 +131,12 @@ impl Local {
         Ok(Local { server, kube, client, bridge })
     }
 
+    /// For those who watch over server and bridge.
+    #[must_use]
+    pub fn subject(&self) -> LocalSubject {
+        LocalSubject { bridge: self.bridge.subject(), server: ServerSubject::new(self.server.reporter()) }
+    }
+
     /// Where the server listens.
     #[must_use]
     pub fn zookeeper(&self) -> SocketAddr {
@@ -127,6 +151,27 @@ impl Local {
         self.bridge.stop().await?;
         self.kube.stop().await;
         Ok(self.server.stop().await?)
+    }
+}
+
+impl Subject for LocalSubject {
+    async fn live(&self) -> Result<(), &'static str> {
+        self.server.live().await?;
+        self.bridge.live().await
+    }
+
+    async fn ready(&self) -> Result<(), &'static str> {
+        self.server.ready().await?;
+        self.bridge.ready().await
+    }
+
+    /// Both know the process, which is told once.
+    async fn families(&self) -> Result<Vec<MetricFamily>, &'static str> {
+        let mut families = self.bridge.families().await?;
+        families.extend(self.server.families().await?);
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        families.dedup_by(|one, other| one.name() == other.name());
+        Ok(families)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The one task that owns the memory: takes in what is observed and heard, plans, and starts writes and looks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt};
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zk_wire::codes::EventType;
@@ -15,6 +15,7 @@ use zk_wire::reply::WatcherEvent;
 
 use super::events::Events;
 use super::ledger::{Counts, Doubt, Ledger};
+use super::metrics::Instruments;
 use super::write::{End, Outcome, write};
 use crate::model::{Known, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
@@ -29,7 +30,7 @@ pub struct Bridge {
     roots: Roots,
     pool: PoolStart,
     events: Events,
-    status: watch::Sender<Status>,
+    instruments: Instruments,
 }
 
 /// A bridge that leads.
@@ -42,13 +43,24 @@ struct Leader {
     store: Store,
     ledger: Ledger,
     is_synced: bool,
+    /// Has everything that was there at first been written, as far as it could be?
+    is_settled: bool,
+    /// When the slices' event was heard that a Service's next change is about.
+    heard: HashMap<ServiceKey, Instant>,
     /// Changes that are being written.
-    writes: JoinSet<(ServiceKey, Outcome)>,
+    writes: JoinSet<Written>,
     /// Looks that are under way.
     looks: JoinSet<Seen>,
     /// What is to be done a little later.
     timers: JoinSet<Timer>,
-    status: watch::Sender<Status>,
+    instruments: Instruments,
+}
+
+/// A change that was written.
+struct Written {
+    key: ServiceKey,
+    heard: Option<Instant>,
+    outcome: Outcome,
 }
 
 /// What was seen in ZooKeeper.
@@ -67,8 +79,10 @@ enum Timer {
 /// What the bridge is doing, for people.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Does this process lead, and are its sessions attached?
+    /// Does this process lead, and has it taken over the sessions?
     pub leading: bool,
+    /// Does it wait for another one to stop leading? Until the first answer about the Lease it seems so.
+    pub standing_by: bool,
     /// Have both watches completed a list?
     pub synced: bool,
     /// Services with at least one znode.
@@ -79,6 +93,14 @@ pub struct Status {
     pub refused: usize,
     /// Services that are to be planned or written, and znodes to be looked at.
     pub pending: usize,
+    /// Has every Service of the first list been planned, and its change written, as far as it could be?
+    pub settled: bool,
+    /// Sessions of the pool.
+    pub sessions: usize,
+    /// Those that are attached.
+    pub attached: usize,
+    /// Objects that made no sense and were skipped.
+    pub skipped: u64,
 }
 
 /// Why the bridge ended.
@@ -119,14 +141,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 impl Bridge {
     /// A bridge that has not looked at anything yet.
     #[must_use]
-    pub fn new(rules: Rules, roots: Roots, client: Client, pool: PoolStart) -> Self {
-        Bridge { rules, roots, pool, events: Events::new(client), status: watch::Sender::default() }
-    }
-
-    /// What it is doing, now and later.
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+    pub fn new(
+        rules: Rules,
+        roots: Roots,
+        client: Client,
+        pool: PoolStart,
+        instruments: Instruments,
+    ) -> Self {
+        let events = Events::new(client, instruments.apply.events.clone());
+        Bridge { rules, roots, pool, events, instruments }
     }
 
     /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
@@ -139,10 +162,12 @@ impl Bridge {
         observations: impl Stream<Item = Observation> + Send,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules, roots, pool, events, status } = self;
+        let Bridge { rules, roots, pool, events, instruments } = self;
+        let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observations);
-        let mut starting = std::pin::pin!(Pool::start(pool, stop.clone()));
+        let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
         let mut store = Store::default();
+        let mut tell = tokio::time::interval(STATUS_INTERVAL);
         let started = loop {
             tokio::select! {
                 started = &mut starting => break started,
@@ -150,10 +175,11 @@ impl Bridge {
                     Some(observation) => drop(store.observe(observation)),
                     None => return Err(BridgeError::WatchesEnded),
                 },
+                _ = tell.tick() => {}
             }
-            status.send_if_modified(|status| {
-                std::mem::replace(&mut status.synced, store.is_synced()) != store.is_synced()
-            });
+            let (synced, skipped) = (store.is_synced(), store.skipped());
+            let standing_by = leadership.stands_by();
+            instruments.tell(Status { standing_by, synced, skipped, ..Status::default() });
         };
         let Started { pool, inherited, events: pool_events } = match started {
             Ok(started) => started,
@@ -170,10 +196,12 @@ impl Bridge {
             events,
             store,
             is_synced: false,
+            is_settled: false,
+            heard: HashMap::new(),
             writes: JoinSet::new(),
             looks: JoinSet::new(),
             timers: JoinSet::new(),
-            status,
+            instruments,
         };
         leader.sync(|store| store.keys().collect());
         leader.run(observations, stop).await
@@ -206,8 +234,9 @@ impl Leader {
                 }
                 Some(event) = self.pool_events.recv() => self.pool_event(event),
                 Some(written) = self.writes.join_next() => match written {
-                    Ok((_, Outcome { end: End::Fenced, .. })) => break Err(BridgeError::Fenced),
-                    Ok((key, outcome)) => self.written(&key, outcome),
+                    Ok(written) => if self.written(written) == End::Fenced {
+                        break Err(BridgeError::Fenced);
+                    },
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
                 Some(seen) = self.looks.join_next() => match seen {
@@ -248,7 +277,14 @@ impl Leader {
     }
 
     fn observed(&mut self, observation: Observation) {
+        let is_news = self.is_synced && matches!(observation, Observation::Slice(_));
         let changed = self.store.observe(observation);
+        if is_news {
+            let now = Instant::now();
+            for key in &changed {
+                self.heard.entry(key.clone()).or_insert(now);
+            }
+        }
         changed.iter().for_each(|key| self.ledger.push(key.clone()));
         self.sync(|_| changed);
     }
@@ -263,6 +299,7 @@ impl Leader {
         {
             self.plan(key);
         }
+        self.is_settled |= self.ledger.all_planned() && self.writes.is_empty();
         while self.looks.len() < LOOKS {
             let doubts = self.ledger.take_doubts(LOOK_LEAVES);
             if doubts.is_empty() {
@@ -282,7 +319,9 @@ impl Leader {
     }
 
     fn plan(&mut self, key: ServiceKey) {
+        let heard = self.heard.remove(&key);
         let Known::Known((service, slices)) = self.store.get(&key) else { return };
+        self.instruments.apply.plans.inc();
         let desired = desired(service, slices.iter().copied(), &self.rules, &self.roots);
         let Some(change) = self.ledger.plan(&key, desired) else {
             self.report(&key);
@@ -294,19 +333,32 @@ impl Leader {
             deletes = changes.gone.len() + changes.replaced.len(), "writing"
         );
         let pool = self.pool.clone();
-        self.writes.spawn(async move { (key, write(pool, change).await) });
+        let timer = self.instruments.apply.write_seconds.start_timer();
+        self.writes.spawn(async move {
+            let outcome = write(pool, change).await;
+            timer.observe_duration();
+            Written { key, heard, outcome }
+        });
     }
 
-    fn written(&mut self, key: &ServiceKey, outcome: Outcome) {
+    fn written(&mut self, Written { key, heard, outcome }: Written) -> End {
         let Outcome { directories, settled, refusals, end } = outcome;
+        self.instruments.apply.written(end, heard.map(|heard| heard.elapsed()));
+        if end == End::Fenced {
+            return end;
+        }
+        if let (End::Again, Some(heard)) = (end, heard) {
+            // The next plan is about this too.
+            self.heard.insert(key.clone(), heard);
+        }
         let pool = &self.pool;
         let lives = |session| pool.owns(session);
-        let delay = self.ledger.written(key, directories, &settled, refusals, end == End::Again, lives);
+        let delay = self.ledger.written(&key, directories, &settled, refusals, end == End::Again, lives);
         if let Some(delay) = delay {
-            let key = key.clone();
-            self.timer(delay, Timer::Plan(key));
+            self.timer(delay, Timer::Plan(key.clone()));
         }
-        self.report(key);
+        self.report(&key);
+        end
     }
 
     fn timer(&mut self, delay: Duration, timer: Timer) {
@@ -333,6 +385,7 @@ impl Leader {
     fn seen(&mut self, seen: Seen) {
         match seen {
             Seen::Leaves(looks) => {
+                looks.iter().for_each(|(_, look)| self.instruments.apply.looked(look));
                 let (failed, seen): (Vec<_>, Vec<_>) =
                     looks.into_iter().partition(|(_, look)| *look == Look::Failed);
                 self.looked(seen);
@@ -356,6 +409,7 @@ impl Leader {
                 look = Look::Failed;
             }
             if self.ledger.looked(&doubt, look) {
+                self.instruments.apply.repairs.inc();
                 let path = &doubt.suspect.path;
                 tracing::warn!(%path, "a znode of ours was changed by somebody else; repairing");
             }
@@ -373,10 +427,38 @@ impl Leader {
 
     fn tell(&self) {
         let Counts { services, znodes, refused, pending } = self.ledger.counts();
-        let synced = self.is_synced;
         let pending = pending + self.looks.len();
-        let status = Status { leading: true, synced, services, znodes, refused, pending };
-        self.status.send_if_modified(|before| std::mem::replace(before, status) != status);
+        let (attached, sessions) = self.pool.attached();
+        self.instruments.tell(Status {
+            leading: true,
+            standing_by: false,
+            synced: self.is_synced,
+            services,
+            znodes,
+            refused,
+            pending,
+            settled: self.is_settled,
+            sessions,
+            attached,
+            skipped: self.store.skipped(),
+        });
+    }
+}
+
+impl Status {
+    /// Does the bridge do what it is there for? A replica that stands by does, as soon as it could take over.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        match self {
+            Status { synced: false, .. } => Err("Services and EndpointSlices are not listed yet"),
+            Status { standing_by: true, .. } => Ok(()),
+            Status { leading: false, .. } => Err("the sessions are not taken over yet"),
+            Status { settled: false, .. } => Err("not everything that was there at first is written yet"),
+            Status { attached, sessions, .. } if attached < sessions => Err("a session is not attached"),
+            Status { .. } => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::Semaphore;
 
+use super::metrics::Told;
 use crate::api_error::said;
+use crate::metrics::CounterBy;
 use crate::model::Service;
 use crate::plan::Refusal;
 
@@ -18,6 +20,7 @@ pub(super) struct Events {
     recorder: Recorder,
     /// Events under way; further ones are dropped, and the log has them.
     room: Arc<Semaphore>,
+    told: CounterBy<Told>,
 }
 
 const UNDER_WAY: usize = 16;
@@ -26,10 +29,11 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const NOTE_BYTES: usize = 1_000;
 
 impl Events {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, told: CounterBy<Told>) -> Self {
         let reporter =
             Reporter { controller: "zoobridge".to_owned(), instance: std::env::var("POD_NAME").ok() };
-        Events { recorder: Recorder::new(client, reporter), room: Arc::new(Semaphore::new(UNDER_WAY)) }
+        let room = Arc::new(Semaphore::new(UNDER_WAY));
+        Events { recorder: Recorder::new(client, reporter), room, told }
     }
 
     /// What is refused now and was not before, each as a warning; and once, that nothing is any more.
@@ -46,7 +50,9 @@ impl Events {
     }
 
     fn publish(&self, service: &Service, type_: EventType, reason: &str, mut note: String) {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+            return self.told.inc(Told::Dropped);
+        };
         if note.len() > NOTE_BYTES {
             let end = (0..=NOTE_BYTES).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
             note.truncate(end);
@@ -68,10 +74,12 @@ impl Events {
             resource_version: Some(service.resource_version.to_string()),
             field_path: None,
         };
-        let recorder = self.recorder.clone();
+        let (recorder, told) = (self.recorder.clone(), self.told.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            match tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await {
+            let published = tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await;
+            told.inc(if matches!(published, Ok(Ok(()))) { Told::Written } else { Told::Failed });
+            match published {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!("cannot write an Event: {}", said(&error)),
                 Err(_) => tracing::warn!("cannot write an Event: no answer within {TIMEOUT:?}"),

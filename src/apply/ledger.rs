@@ -158,6 +158,11 @@ impl Ledger {
         self.settle_inheritance();
     }
 
+    /// Has each Service of the first list been planned?
+    pub(super) fn all_planned(&self) -> bool {
+        self.unplanned.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
     /// This Service is worth a plan.
     pub(super) fn push(&mut self, key: ServiceKey) {
         let has_instances = self.accounts.get(&key).is_some_and(|account| !account.leaves.is_empty());
@@ -569,7 +574,7 @@ impl Ledger {
 
     /// Once every Service of the first list has been planned: what none of them has claimed gets an heir.
     fn settle_inheritance(&mut self) {
-        if !self.unplanned.as_ref().is_some_and(BTreeSet::is_empty) {
+        if !self.all_planned() {
             return;
         }
         self.wants_lists = true;
@@ -625,7 +630,7 @@ impl Ledger {
 
     /// Puts a leaf that is not being written where it belongs, after something about it has changed.
     fn settle(&mut self, path: &ZnodePath) {
-        let is_settled = self.unplanned.as_ref().is_some_and(BTreeSet::is_empty);
+        let is_settled = self.all_planned();
         let Some(leaf) = self.leaves.get_mut(path) else { return };
         if leaf.suspect {
             self.queue_suspect(path);

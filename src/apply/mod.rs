@@ -14,7 +14,9 @@
 mod bridge;
 mod events;
 mod ledger;
+mod metrics;
 mod queue;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};
+pub use metrics::{BridgeSubject, Instruments};

@@ -30,7 +30,7 @@ pub(super) struct Outcome {
 }
 
 /// How a change ended.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// Every op was carried out, or waits for a look.
     #[default]

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zk_client::Auth;
 
-use crate::apply::Bridge;
+use crate::apply::{Bridge, Instruments};
 use crate::config::Config;
+use crate::http::HttpServer;
 use crate::lease::{Election, Elector, Timing};
 use crate::observe::watch::{WATCH_SECONDS, observations};
 use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
@@ -42,6 +43,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;
     let sessions = config.sessions.namespace.as_deref().unwrap_or(&namespace);
     let store = CredentialStore::secret(client.clone(), sessions, &config.sessions.secret);
+    let instruments = Instruments::default();
+    let _http =
+        HttpServer::start(config.http.address, instruments.subject()).await.context("http.address")?;
     let stop = CancellationToken::new();
     let asked = {
         let stop = stop.clone();
@@ -53,7 +57,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     if config.leader_election.enabled {
         let (mut elector, until) = elector(&config, client.clone(), &namespace);
-        let bridge = bridge(&config, client.clone(), store, Leadership::Lease(until))?;
+        let bridge = bridge(&config, client.clone(), store, Leadership::Lease(until), &instruments)?;
         let renewing = CancellationToken::new();
         // In a task of its own: a busy bridge must not make it late.
         let mut electing = tokio::spawn({
@@ -65,7 +69,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         });
         let (mut elector, ended) = tokio::select! {
             // The bridge lets go of its sessions while the Lease is still renewed.
-            ended = bridge.run(observations(&client), stop.clone()) => {
+            ended = bridge.run(observations(&client, &instruments.watches), stop.clone()) => {
                 renewing.cancel();
                 ((&mut electing).await?.0, ended.map_err(anyhow::Error::from))
             }
@@ -77,8 +81,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         elector.release().await;
         ended?;
     } else {
-        let bridge = bridge(&config, client.clone(), store, Leadership::Sole)?;
-        bridge.run(observations(&client), stop.clone()).await?;
+        let bridge = bridge(&config, client.clone(), store, Leadership::Sole, &instruments)?;
+        bridge.run(observations(&client, &instruments.watches), stop.clone()).await?;
     }
     if !stop.is_cancelled() {
         bail!("the bridge ended by itself");
@@ -109,6 +113,7 @@ pub(crate) fn bridge(
     client: Client,
     store: CredentialStore,
     leadership: Leadership,
+    instruments: &Instruments,
 ) -> anyhow::Result<Bridge> {
     let auth = match &config.zookeeper.digest_file {
         Some(path) => vec![digest(path)?],
@@ -122,7 +127,7 @@ pub(crate) fn bridge(
         limit: config.sessions.limit,
     };
     let pool = PoolStart { config: pool, store, leadership };
-    Ok(Bridge::new(config.rules.clone(), config.roots()?, client, pool))
+    Ok(Bridge::new(config.rules.clone(), config.roots()?, client, pool, instruments.clone()))
 }
 
 /// The secret never becomes part of an error.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use zab::{Server, ServerConfig};
+
+use crate::http::HttpServer;
+use crate::metrics::ServerSubject;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -19,7 +22,15 @@ pub(super) struct Args {
 /// Serves until asked to stop, or until the log cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), &args.overrides)?;
+    let metrics = config.metrics_address;
     let server = Server::start(config).await?;
+    let _http = match metrics {
+        Some(address) => {
+            let subject = ServerSubject::new(server.reporter());
+            Some(HttpServer::start(address, subject).await.context("metricsProvider.httpPort")?)
+        }
+        None => None,
+    };
     let asked = tokio::select! {
         asked = super::asked_to_stop() => { asked?; true }
         () = server.ended() => false,

@@ -9,9 +9,11 @@
 
 pub mod decode;
 pub mod field;
+mod metrics;
 pub mod objects;
 pub mod store;
 pub mod watch;
 
+pub use metrics::{WatchMetrics, Watched};
 pub use objects::{ServiceObject, SliceObject};
 pub use store::{Observation, Store};

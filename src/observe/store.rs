@@ -32,6 +32,7 @@ pub struct Store {
     slices: HashMap<ServiceKey, ServiceKey>,
     services_list: Listing<Service>,
     slices_list: Listing<(ServiceKey, Slice)>,
+    skipped: u64,
 }
 
 /// A Service with its slices; either may be absent.
@@ -63,9 +64,16 @@ impl Store {
             Observation::Slice(event) => self.slice_event(event),
         };
         observed.unwrap_or_else(|malformed| {
+            self.skipped += 1;
             tracing::warn!("skipping an object: {malformed}");
             BTreeSet::new()
         })
+    }
+
+    /// Objects that made no sense and were skipped, each as often as it was seen.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Have both watches completed a list? Before that nothing is known to be absent.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api_error::said;
 
+use super::metrics::{WatchMetrics, Watched};
 use super::objects::{ServiceObject, SliceObject};
 use super::store::Observation;
 
@@ -19,29 +20,40 @@ use super::store::Observation;
 pub const WATCH_SECONDS: u32 = 60;
 
 /// Watches Services and EndpointSlices of all namespaces. Never ends.
-pub fn observations(client: &Client) -> impl Stream<Item = Observation> + Send + use<> {
-    let services = watch::<ServiceObject>(client.clone()).map(Observation::Service);
-    let slices = watch::<SliceObject>(client.clone()).map(Observation::Slice);
+pub fn observations(
+    client: &Client,
+    metrics: &WatchMetrics,
+) -> impl Stream<Item = Observation> + Send + use<> {
+    let watched = |watched| (client.clone(), metrics.clone(), watched);
+    let services = watch::<ServiceObject>(watched(Watched::Service)).map(Observation::Service);
+    let slices = watch::<SliceObject>(watched(Watched::EndpointSlice)).map(Observation::Slice);
     futures::stream::select(services, slices)
 }
 
-fn watch<K>(client: Client) -> impl Stream<Item = watcher::Event<K>> + Send
+fn watch<K>(
+    (client, metrics, watched): (Client, WatchMetrics, Watched),
+) -> impl Stream<Item = watcher::Event<K>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    watcher(Api::<K>::all(client), config).default_backoff().filter_map(|event| async {
-        match event {
-            Ok(event) => Some(event),
+    watcher(Api::<K>::all(client), config).default_backoff().filter_map(move |event| {
+        let seen = match event {
+            Ok(event) => {
+                metrics.observed(watched, &event);
+                Some(event)
+            }
             Err(watcher::Error::WatchError(status)) if status.code == 410 => {
                 tracing::debug!(kind = %K::kind(&()), "the watch is too old; listing again");
                 None
             }
             Err(error) => {
+                metrics.failed(watched);
                 tracing::warn!(kind = %K::kind(&()), "cannot watch, trying again: {}", reason(&error));
                 None
             }
-        }
+        };
+        std::future::ready(seen)
     })
 }
 

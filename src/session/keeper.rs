@@ -110,6 +110,7 @@ impl Shared {
                 // may have been replaced too. Whatever is read after an attach is read behind a `sync`.
                 credentials.last_zxid = Zxid::ZERO;
             }
+            self.metrics.attach_failures.inc();
             if self.is_useless_since(began) {
                 return Err(PoolError::Unreachable(began.elapsed()));
             }
@@ -172,6 +173,8 @@ impl Shared {
                 let Some(session) = slot.session.send_replace(None) else { return Err(self.stopped()) };
                 let (credentials, lost) = (session.credentials(), session.lost().await);
                 drop(session);
+                self.metrics.losses.inc();
+                self.metrics.moves.inc_by(u64::from(lost == Lost::Moved));
                 tracing::warn!(session = %credentials.id, "connection lost: {lost}");
                 let longest = if lost == Lost::Moved { PAUSE_IF_TAKEN } else { PAUSE };
                 let lasted = lost != Lost::Moved && attached_at.elapsed() > LASTING;
@@ -218,12 +221,14 @@ impl Shared {
         let id = credentials.id;
         let opening = Opening::Resume(credentials, self.watches(slot));
         let Some((session, events)) = self.attach(connector, &opening).await? else {
+            self.metrics.expiries.inc();
             tracing::error!(session = %id, "session expired; its znodes are gone and are published again");
             return self.replace(slot, connector).await;
         };
         self.stand_back_if_fenced(&session).await?;
         let session = Arc::new(session);
         slot.session.send_replace(Some(Arc::clone(&session)));
+        self.metrics.resumes.inc();
         tracing::info!(session = %id, "session resumed");
         self.tell(PoolEvent::Resumed(id)).await?;
         if self.is_first(slot) {

@@ -32,6 +32,12 @@ impl Leadership {
         }
     }
 
+    /// Does another process lead, or nobody yet?
+    #[must_use]
+    pub fn stands_by(&self) -> bool {
+        matches!(self, Leadership::Lease(until) if until.borrow().is_none())
+    }
+
     /// Waits until this process leads.
     pub async fn acquired(&self) {
         let _not_used: Permit = self.permit().await;

@@ -17,6 +17,7 @@ mod fence;
 mod keeper;
 mod leadership;
 mod look;
+mod metrics;
 mod owned;
 mod pool;
 mod slots;
@@ -25,6 +26,7 @@ mod take_over;
 pub use budget::OverBudget;
 pub use credentials::{CredentialError, CredentialStore};
 pub use leadership::Leadership;
+pub use metrics::SessionMetrics;
 pub use owned::{Inherited, Look, Owned, Suspect};
 pub use pool::{
     PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,

@@ -20,6 +20,7 @@ use super::credentials::{CredentialError, CredentialStore};
 use super::directories;
 use super::fence::Fence;
 use super::leadership::Leadership;
+use super::metrics::{Kinds, SessionMetrics};
 use super::owned::{Inherited, Look, Suspect};
 use super::slots::{Shared, lock};
 use crate::model::ZnodePath;
@@ -208,6 +209,7 @@ impl Pool {
     /// See [`PoolError`].
     pub async fn start(
         PoolStart { config, store, leadership }: PoolStart,
+        metrics: SessionMetrics,
         stop: CancellationToken,
     ) -> Result<Started, PoolError> {
         let (events, events_rx) = mpsc::channel(EVENTS);
@@ -216,6 +218,7 @@ impl Pool {
             config,
             store,
             leadership,
+            metrics,
             fence: Mutex::new(None),
             slots: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -247,6 +250,13 @@ impl Pool {
     #[must_use]
     pub fn owns(&self, session: SessionId) -> bool {
         self.0.slot(session).is_some()
+    }
+
+    /// How many of its sessions are attached, and how many there are.
+    #[must_use]
+    pub fn attached(&self) -> (usize, usize) {
+        let slots = self.0.slots();
+        (slots.iter().filter(|slot| slot.room().attached).count(), slots.len())
     }
 
     /// What is at these paths, one answer each.
@@ -367,6 +377,16 @@ impl Sessions for Pool {
     }
 
     async fn write(&self, session: SessionId, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, WriteError> {
+        let kinds = Kinds::of(&ops);
+        let answer = self.multi(session, ops).await;
+        self.0.metrics.written(&kinds, &answer);
+        answer
+    }
+}
+
+impl Pool {
+    /// Sends ops behind a check of the fence.
+    async fn multi(&self, session: SessionId, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, WriteError> {
         let attached = self.0.attached(session).await?;
         let fence = lock(&self.0.fence).as_ref().map(Fence::check);
         let Some(check) = fence else { return Err(WriteError::Fenced) };

@@ -14,6 +14,7 @@ use super::budget::{Budget, Room};
 use super::credentials::CredentialStore;
 use super::fence::Fence;
 use super::leadership::Leadership;
+use super::metrics::SessionMetrics;
 use super::pool::{PoolConfig, PoolEnd, PoolError, PoolEvent, WriteError};
 use crate::model::ZnodePath;
 
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) config: PoolConfig,
     pub(super) store: CredentialStore,
     pub(super) leadership: Leadership,
+    pub(super) metrics: SessionMetrics,
     pub(super) fence: Mutex<Option<Fence>>,
     pub(super) slots: Mutex<Vec<Arc<Slot>>>,
     /// Held while a session is opened, so that two placements open one.

@@ -3,7 +3,9 @@
 
 mod faults;
 mod many;
+mod metrics;
 mod replicas;
+mod scrape;
 mod world;
 
 use std::time::Duration;

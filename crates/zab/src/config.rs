@@ -37,6 +37,9 @@ pub struct ServerConfig {
     pub extended_types: bool,
     /// `4lw.commands.whitelist`; `*` allows all.
     pub words: Vec<String>,
+    /// `metricsProvider.httpHost` and `metricsProvider.httpPort`, if `metricsProvider.className` is Apache's
+    /// for Prometheus. Whoever embeds the server serves them.
+    pub metrics_address: Option<SocketAddr>,
     /// The byte in session ids that names the server.
     pub server_id: u8,
 }
@@ -107,6 +110,8 @@ struct Setting {
 
 const DEFAULT_TICK: Duration = Duration::from_millis(3000);
 const DEFAULT_CLIENT_PORT: u16 = 2181;
+/// `PrometheusMetricsProvider`.
+const DEFAULT_METRICS_PORT: u16 = 7000;
 
 impl ServerConfig {
     /// A server on `data_dir` with Apache's defaults, on loopback and a free port.
@@ -127,6 +132,7 @@ impl ServerConfig {
             max_buffer: DEFAULT_MAX_BUFFER,
             extended_types: true,
             words: vec!["srvr".to_owned()],
+            metrics_address: None,
             server_id: 1,
         }
         .with_derived_timeouts()
@@ -156,9 +162,13 @@ impl ServerConfig {
         config.client_address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_CLIENT_PORT));
         config.min_session_timeout_ms = 0;
         config.max_session_timeout_ms = 0;
+        let mut metrics = Metrics::default();
         for setting in settings {
-            config.set(setting)?;
+            if !metrics.set(setting)? {
+                config.set(setting)?;
+            }
         }
+        config.metrics_address = metrics.is_wanted.then_some(metrics.address);
         if config.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Missing("dataDir"));
         }
@@ -219,7 +229,45 @@ impl ServerConfig {
     }
 }
 
+/// The keys of Apache's `metricsProvider`. The address counts only with the class that has one.
+struct Metrics {
+    is_wanted: bool,
+    address: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_METRICS_PORT));
+        Metrics { is_wanted: false, address }
+    }
+}
+
+impl Metrics {
+    /// False if this key is none of them.
+    fn set(&mut self, setting: &Setting) -> Result<bool, ConfigError> {
+        let key = setting.key.strip_prefix("zookeeper.").unwrap_or(&setting.key);
+        match key.strip_prefix("metricsProvider.") {
+            Some("className") => self.is_wanted = setting.is_for_prometheus()?,
+            Some("httpHost") => self.address.set_ip(setting.address()?),
+            Some("httpPort") => self.address.set_port(setting.number(0, 65_535)? as u16),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 impl Setting {
+    fn is_for_prometheus(&self) -> Result<bool, ConfigError> {
+        match self.value.strip_prefix("org.apache.zookeeper.metrics.") {
+            Some("prometheus.PrometheusMetricsProvider") => Ok(true),
+            Some("impl.DefaultMetricsProvider" | "impl.NullMetricsProvider") => Ok(false),
+            _ => Err(self.invalid(
+                "one of Apache's providers is wanted: prometheus.PrometheusMetricsProvider, \
+                 impl.DefaultMetricsProvider or impl.NullMetricsProvider, with its package",
+            )),
+        }
+    }
+
     fn invalid(&self, reason: &'static str) -> ConfigError {
         let Setting { place, key, value } = self;
         ConfigError::Value { place: place.clone(), key: key.clone(), value: value.clone(), reason }
@@ -276,6 +324,8 @@ impl Setting {
             "enforceQuota",
             "audit.enable",
             "fips-mode",
+            "metricsProvider.ssl",
+            "metricsProvider.httpsPort",
         ]) {
             "whoever set it relies on it"
         } else if is(&["server.", "group.", "weight.", "peerType", "dynamicConfigFile", "standaloneEnabled"])
@@ -354,6 +404,34 @@ mod tests {
         for (text, expected) in cases {
             let error = config(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_served_where_apache_would_and_only_if_asked_for() {
+        let class = |name: &str| {
+            format!("dataDir=/x\nmetricsProvider.className=org.apache.zookeeper.metrics.{name}\n")
+        };
+        let prometheus = class("prometheus.PrometheusMetricsProvider");
+        for (text, expected) in [
+            ("dataDir=/x\nmetricsProvider.httpPort=7001".to_owned(), None),
+            (class("impl.DefaultMetricsProvider"), None),
+            (prometheus.clone(), Some("0.0.0.0:7000")),
+            (
+                format!("metricsProvider.httpPort=0\n{prometheus}metricsProvider.httpHost=::1"),
+                Some("[::1]:0"),
+            ),
+        ] {
+            let address = config(&text).unwrap().metrics_address;
+            assert_eq!(address, expected.map(|address| address.parse().unwrap()), "{text}");
+        }
+        for (text, expected) in [
+            (class("x.Mine"), "one of Apache's providers is wanted"),
+            (format!("{prometheus}metricsProvider.httpsPort=7001"), "httpsPort is not implemented"),
+            (format!("{prometheus}metricsProvider.httpPort=x"), "a whole number is wanted"),
+        ] {
+            let error = config(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 

@@ -28,4 +28,5 @@ pub mod tree;
 mod start;
 
 pub use config::{ConfigError, ServerConfig};
+pub use net::report::{Report, Reporter};
 pub use start::{Server, StartError};

@@ -1,6 +1,7 @@
 //! From a configuration to a server that serves, and back.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use crate::config::ServerConfig;
 use crate::net::driver::Driver;
 use crate::net::listener::Listener;
 use crate::net::log_thread::{self, write_snapshot};
+use crate::net::report::{DiskTimes, Reporter};
 use crate::server::core::{Core, Now};
 use crate::storage::{DiskStorage, Storage, StorageError, StorageOptions};
 use crate::tree::Tree;
@@ -22,6 +24,7 @@ use crate::tree::restore::Restoring;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    reporter: Reporter,
     stop: CancellationToken,
     tasks: TaskTracker,
     log_ended: Option<std::thread::JoinHandle<Result<(), StorageError>>>,
@@ -58,6 +61,8 @@ pub enum StartError {
 
 /// Inputs that may wait for the driver.
 const INPUT_QUEUE: usize = 4096;
+/// Questions that may wait for it; whoever asks further ones waits.
+const QUESTIONS: usize = 16;
 
 impl Server {
     /// Recovers the data directory, writes a snapshot, and serves.
@@ -89,11 +94,14 @@ impl Server {
         let (handles, handles_rx) = mpsc::unbounded_channel();
         let (log, log_rx) = blocking::channel();
         let (logged, logged_rx) = mpsc::unbounded_channel();
+        let (questions, questions_rx) = mpsc::channel(QUESTIONS);
+        let disk = Arc::new(DiskTimes::default());
+        let log_disk = Arc::clone(&disk);
         let log_stop = stop.clone();
         let log_ended = std::thread::Builder::new()
             .name("zab-log".to_owned())
             .spawn(move || {
-                let ended = log_thread::run(storage, &log_rx, &logged);
+                let ended = log_thread::run(storage, &log_rx, &logged, &log_disk.syncs);
                 log_stop.cancel();
                 ended
             })
@@ -103,6 +111,7 @@ impl Server {
             (config.max_client_connections, config.max_buffer, config.snapshots_retained);
         let started = Instant::now();
         let core = Core::new(config, tree, Now { uptime: Duration::ZERO, wall_ms: wall_ms() });
+        let reporter = Reporter { questions, started, disk: Arc::clone(&disk) };
         let driver = Driver {
             core,
             started,
@@ -110,6 +119,8 @@ impl Server {
             handles: handles_rx,
             logged: logged_rx,
             log,
+            questions: questions_rx,
+            disk,
             retain,
             stop: stop.clone(),
         };
@@ -118,13 +129,19 @@ impl Server {
             Listener { socket, max_per_address, max_frame, inputs, handles, stop: stop.clone() }.run(),
         );
         tasks.close();
-        Ok(Server { address, stop, tasks, log_ended: Some(log_ended) })
+        Ok(Server { address, reporter, stop, tasks, log_ended: Some(log_ended) })
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Asks the server how it is, for as long as it runs.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
     }
 
     /// Waits until the server has ended by itself, which it does only when the log cannot be written.

@@ -5,6 +5,7 @@ mod workload;
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -14,6 +15,7 @@ use self::table::Table;
 use self::workload::Workload;
 use crate::config::Config;
 use crate::eye::{Bounds, Directory, Reader, Subject, Witness};
+use crate::http::HttpServer;
 use crate::local::Local;
 
 /// What was typed.
@@ -58,9 +60,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     for manifest in MANIFESTS {
         local.kube.apply_manifests(manifest).context("config/demo")?;
     }
+    let http = HttpServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), local.subject()).await?;
     let mut out = std::io::stdout();
     writeln!(out, "ZooKeeper    {}", local.zookeeper())?;
     writeln!(out, "Kubernetes   export KUBECONFIG={}", kubeconfig.display())?;
+    writeln!(out, "Metrics      http://{}/metrics", http.address())?;
     writeln!(out)?;
 
     let eye = CancellationToken::new();

@@ -131,6 +131,7 @@ class Scenario:
             f"zookeeper: {{connect: '{self.server}', sessionTimeout: 20s}}\n"
             f"sessions: {{namespace: {self.namespace}}}\n"
             f"leaderElection: {{namespace: {self.namespace}}}\n"
+            f"http: {{address: '127.0.0.1:0'}}\n"
             f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo]}}\n"
         )
         self.kubeconfig = directory / "kubeconfig"

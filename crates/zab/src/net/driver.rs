@@ -1,6 +1,7 @@
 //! The task that owns the core: inputs in, outputs out, until it is stopped. No protocol knowledge.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use zk_wire::ids::Zxid;
 
 use super::connection::{Handle, Outgoing};
 use super::log_thread::{LogRequest, write_snapshot};
+use super::report::{DiskTimes, Question};
 use crate::server::core::{Core, Input, Now, Output};
 use crate::tree::Tree;
 use crate::tree::watches::ConnectionId;
@@ -28,6 +30,10 @@ pub struct Driver {
     pub logged: mpsc::UnboundedReceiver<Zxid>,
     /// To the log thread.
     pub log: blocking::Sender<LogRequest>,
+    /// From those who want to know how it is.
+    pub questions: mpsc::Receiver<Question>,
+    /// What the disk takes.
+    pub disk: Arc<DiskTimes>,
     /// Snapshots to keep.
     pub retain: usize,
     /// Ends the task.
@@ -61,6 +67,8 @@ impl Driver {
                         break;
                     }
                 }
+                // Behind the clients: whoever asks all the time must not keep them from being served.
+                Some(question) = self.questions.recv() => self.answer(question),
                 () = tokio::time::sleep(tick.max(Duration::from_millis(1))) => {}
             }
             let now = self.now();
@@ -77,6 +85,10 @@ impl Driver {
                 }
                 self.core.handle(now, input);
             }
+            // Nor must clients that send all the time keep it from being answered.
+            if let Ok(question) = self.questions.try_recv() {
+                self.answer(question);
+            }
             if !self.send_outputs(&mut connections, &mut snapshot) {
                 break;
             }
@@ -84,6 +96,11 @@ impl Driver {
         if let Some(writing) = snapshot {
             let _ = writing.await;
         }
+    }
+
+    fn answer(&self, question: Question) {
+        // Whoever asked may have lost patience.
+        let _ = question.send(self.core.view());
     }
 
     fn now(&self) -> Now {
@@ -107,7 +124,12 @@ impl Driver {
                 }
                 Output::Snapshot(image) => {
                     if snapshot.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-                        *snapshot = Some(tokio::spawn(take_snapshot(image, self.log.clone(), self.retain)));
+                        *snapshot = Some(tokio::spawn(take_snapshot(
+                            image,
+                            self.log.clone(),
+                            self.retain,
+                            Arc::clone(&self.disk),
+                        )));
                     }
                     continue;
                 }
@@ -124,16 +146,23 @@ impl Driver {
 }
 
 /// Begins a new log, writes the image on a thread of its own, and purges what it makes superfluous.
-async fn take_snapshot(image: Box<Tree>, log: blocking::Sender<LogRequest>, retain: usize) {
+async fn take_snapshot(
+    image: Box<Tree>,
+    log: blocking::Sender<LogRequest>,
+    retain: usize,
+    disk: Arc<DiskTimes>,
+) {
     let zxid = image.last_zxid();
     let (reply, sink) = tokio::sync::oneshot::channel();
     if log.send(LogRequest::BeginSnapshot(zxid, reply)).is_err() {
         return;
     }
     let Ok(sink) = sink.await else { return };
+    let began = Instant::now();
     let writing = tokio::task::spawn_blocking(move || write_snapshot(sink, &image));
     match writing.await {
         Ok(Ok(())) => {
+            disk.snapshots.add(began.elapsed());
             tracing::info!(%zxid, "a snapshot is written");
             let _ = log.send(LogRequest::Purge(retain));
         }
@@ -183,6 +212,9 @@ mod tests {
         let (inputs_tx, inputs) = mpsc::channel(8 * MAX_BATCH);
         let (_handles, handles) = mpsc::unbounded_channel();
         let (_logged, logged) = mpsc::unbounded_channel();
+        let (questions_tx, questions) = mpsc::channel(1);
+        let (question, mut answer) = tokio::sync::oneshot::channel();
+        questions_tx.try_send(question).unwrap();
         let (log, requests) = blocking::channel();
         for n in 0..4 * MAX_BATCH as u64 {
             let address = std::net::Ipv4Addr::LOCALHOST.into();
@@ -192,13 +224,15 @@ mod tests {
         drop(inputs_tx);
         // Long enough ago for the session to be due.
         let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        let stop = CancellationToken::new();
-        Driver { core, started, inputs, handles, logged, log, retain: 3, stop }.run().await;
+        let (disk, stop) = (Arc::default(), CancellationToken::new());
+        Driver { core, started, inputs, handles, logged, log, questions, disk, retain: 3, stop }.run().await;
         let logged = requests.iter().map(|request| match request {
             LogRequest::Append(txn) => txn.header.op,
             _ => panic!("not an append"),
         });
         let ended = logged.into_iter().position(|op| op == OpCode::CloseSession);
         assert!(ended.is_some_and(|before| before <= MAX_BATCH), "{ended:?}");
+        let view = answer.try_recv().unwrap();
+        assert!(view.connections <= MAX_BATCH, "{view:?}");
     }
 }

@@ -1,12 +1,14 @@
 //! The thread that owns the log: whatever has gathered while the disk was syncing shares the next sync.
 
 use std::sync::mpsc;
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 use zk_wire::ids::Zxid;
 use zk_wire::jute::Jute;
 use zk_wire::txn::LoggedTxn;
 
+use super::report::Taken;
 use crate::storage::{SnapshotSink, Storage, StorageError};
 
 /// What the thread is asked to do, in order.
@@ -31,6 +33,7 @@ pub fn run(
     mut storage: Box<dyn Storage>,
     requests: &mpsc::Receiver<LogRequest>,
     logged: &UnboundedSender<Zxid>,
+    syncs: &Taken,
 ) -> Result<(), StorageError> {
     let mut entry = Vec::new();
     while let Ok(first) = requests.recv() {
@@ -56,7 +59,9 @@ pub fn run(
             }
         }
         if let Some(zxid) = last {
+            let began = Instant::now();
             storage.sync()?;
+            syncs.add(began.elapsed());
             // The driver is gone only when the server stops; what was logged stays logged.
             let _ = logged.send(zxid);
         }

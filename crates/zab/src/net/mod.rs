@@ -9,3 +9,4 @@ pub mod connection;
 pub mod driver;
 pub mod listener;
 pub mod log_thread;
+pub mod report;

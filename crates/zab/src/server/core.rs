@@ -185,6 +185,7 @@ impl Core {
             return;
         };
         self.stats.received += 1;
+        self.stats.received_bytes += frame.len() as u64;
         match connection.stage {
             Stage::New => self.connect(now, id, &frame),
             Stage::Connecting { .. } => self.early.entry(id).or_default().push_back(frame),
@@ -194,6 +195,7 @@ impl Core {
 
     /// The first message (`ZooKeeperServer.processConnectRequest`).
     fn connect(&mut self, now: Now, id: ConnectionId, frame: &[u8]) {
+        self.stats.connect_requests += 1;
         let request: ConnectRequest = match Reader::new(frame).read() {
             Ok(request) => request,
             Err(error) => {
@@ -339,6 +341,7 @@ impl Core {
         let err = result.err().unwrap_or(ErrorCode::Ok);
         self.reply(id, ReplyHeader { xid: AUTH_XID, zxid: Zxid::ZERO, err }, &Response::Empty);
         if err != ErrorCode::Ok {
+            self.stats.auth_failed += 1;
             tracing::warn!(connection = id.0, scheme = packet.scheme, "authentication failed");
             self.close(id);
         }
@@ -577,6 +580,7 @@ impl Core {
 
     fn tick(&mut self, now: Now) {
         for session in self.sessions.expired(now.uptime) {
+            self.stats.expired += 1;
             tracing::info!(%session, "the session has expired");
             self.close_session(now, session, 0, None);
         }
@@ -629,7 +633,9 @@ impl Core {
         self.close(id);
     }
 
-    fn view(&self) -> super::words::View {
+    /// Sizes and counters.
+    #[must_use]
+    pub fn view(&self) -> super::words::View {
         super::words::View {
             stats: self.stats,
             connections: self.connections.len(),
