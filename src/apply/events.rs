@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::metrics::Told;
 use crate::api_error::said;
 use crate::metrics::CounterBy;
-use crate::model::Service;
+use crate::model::{ANNOTATION_PREFIX, Service};
 use crate::plan::Refusal;
 
 /// Reports transitions.
@@ -40,16 +40,31 @@ impl Events {
     pub(super) fn changed(&self, service: &Service, before: &BTreeSet<Refusal>, now: &BTreeSet<Refusal>) {
         for refusal in now.difference(before) {
             tracing::warn!(service = %service.key, reason = refusal.event_reason(), "{refusal}");
-            self.publish(service, EventType::Warning, refusal.event_reason(), refusal.to_string());
+            self.publish(
+                service,
+                EventType::Warning,
+                refusal.event_reason(),
+                refusal.to_string(),
+                Some(refusal),
+            );
         }
         if now.is_empty() && !before.is_empty() {
             tracing::info!(service = %service.key, "all that was refused is published");
             let note = "everything that was asked for is published".to_owned();
-            self.publish(service, EventType::Normal, "Published", note);
+            self.publish(service, EventType::Normal, "Published", note, None);
         }
     }
 
-    fn publish(&self, service: &Service, type_: EventType, reason: &str, mut note: String) {
+    /// The recorder counts an Event that differs from an earlier one in nothing but its note; so what it is
+    /// about must be said in other fields too.
+    fn publish(
+        &self,
+        service: &Service,
+        type_: EventType,
+        reason: &str,
+        mut note: String,
+        refusal: Option<&Refusal>,
+    ) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.told.inc(Told::Dropped);
         };
@@ -63,7 +78,11 @@ impl Events {
             reason: reason.to_owned(),
             note: Some(note),
             action: "Publish".to_owned(),
-            secondary: None,
+            secondary: refusal.and_then(Refusal::path).map(|path| ObjectReference {
+                kind: Some("Znode".to_owned()),
+                name: Some(path.to_string()),
+                ..ObjectReference::default()
+            }),
         };
         let about = ObjectReference {
             api_version: Some("v1".to_owned()),
@@ -72,7 +91,9 @@ impl Events {
             name: Some(service.key.name.to_string()),
             uid: Some(service.uid.to_string()),
             resource_version: Some(service.resource_version.to_string()),
-            field_path: None,
+            field_path: refusal
+                .and_then(Refusal::annotation)
+                .map(|annotation| format!("metadata.annotations[{ANNOTATION_PREFIX}{annotation}]")),
         };
         let (recorder, told) = (self.recorder.clone(), self.told.clone());
         tokio::spawn(async move {

@@ -8,7 +8,7 @@ pub mod znode;
 
 pub use endpoint::{Endpoint, Protocol};
 pub use ready::{PortChoice, ReadyError, ready, ready_addresses};
-pub use service::{Service, ServiceKey, ServicePort};
+pub use service::{ANNOTATION_PREFIX, Service, ServiceKey, ServicePort};
 pub use slice::{Conditions, Family, Slice, SliceEndpoint, SlicePort};
 pub use znode::{Fingerprint, ZnodePath};
 

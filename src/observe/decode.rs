@@ -6,7 +6,7 @@ use super::field::Field;
 use super::objects::{
     EndpointObject, Metadata, PortObject, ServiceObject, ServicePortObject, ServiceSpec, SliceObject,
 };
-use crate::model::service::ANNOTATION_PREFIX;
+use crate::model::ANNOTATION_PREFIX;
 use crate::model::{
     Conditions, Family, Protocol, Service, ServiceKey, ServicePort, Slice, SliceEndpoint, SlicePort,
 };

@@ -133,6 +133,32 @@ impl Refusal {
         }
     }
 
+    /// The annotation that asks for what is refused, without its prefix; `None` if that is one znode.
+    #[must_use]
+    pub fn annotation(&self) -> Option<String> {
+        match self {
+            Refusal::UnknownAnnotation { annotation, .. } | Refusal::BadAnnotation { annotation, .. } => {
+                Some(annotation.clone())
+            }
+            Refusal::NotGranted { format, .. } | Refusal::Endpoints { format, .. } => {
+                Some(format.to_string())
+            }
+            Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
+            Refusal::Conflict { .. } | Refusal::Rejected { .. } | Refusal::OverBudget { .. } => None,
+        }
+    }
+
+    /// The znode that is refused; `None` if that is more than one.
+    #[must_use]
+    pub fn path(&self) -> Option<&ZnodePath> {
+        match self {
+            Refusal::Conflict { path, .. }
+            | Refusal::Rejected { path, .. }
+            | Refusal::OverBudget { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     fn bad_name(annotation: &str, name: &str, reason: PathError) -> Self {
         Refusal::BadAnnotation {
             annotation: annotation.to_owned(),

@@ -130,7 +130,7 @@ async fn an_expired_session_is_replaced_and_everything_published_again() {
 #[tokio::test]
 async fn bad_input_gets_an_event_and_holds_nobody_up() {
     let world = World::new().await;
-    world.service("orders", &[("curator", ""), ("nonsense", "1")]).await;
+    world.service("orders", &[("curator", ""), ("nonsense", "1"), ("rubbish", "1")]).await;
     world.service("orders-port", &[("curator", ""), ("port", "grpc")]).await;
     world.service("orders-name", &[("curator", "a/b")]).await;
     world.service("orders-dubbo", &[("dubbo", "com.acme.A"), ("dubbo-parameters", "weight")]).await;
@@ -139,7 +139,8 @@ async fn bad_input_gets_an_event_and_holds_nobody_up() {
         world.slice(name, &[1]).await;
     }
     world.until(DIRECTORY, &["10.0.0.1:8080"]).await;
-    assert!(world.event("orders", "UnknownAnnotation").await.contains("zoobridge.io/nonsense"));
+    world.event_about("orders", "UnknownAnnotation", "zoobridge.io/nonsense").await;
+    world.event_about("orders", "UnknownAnnotation", "zoobridge.io/rubbish").await;
     assert!(world.event("orders-port", "PortNotFound").await.contains("grpc"));
     assert!(world.event("orders-name", "BadAnnotation").await.contains("a/b"));
     assert!(world.event("orders-dubbo", "BadAnnotation").await.contains("weight"));
@@ -193,6 +194,12 @@ async fn what_a_stranger_registered_is_left_alone_until_it_is_gone() {
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
     assert!(world.event("orders", "Conflict").await.contains("not ours"));
     assert_eq!(world.eye.get(&path).await.unwrap().unwrap().0, "a real provider");
+    // And another one, while the Service stays as it is: an Event of its own.
+    let other = format!("{DIRECTORY}/10.0.0.4:8080");
+    world.eye.create(&other, "a real provider", Acl::open(), CreateMode::Ephemeral).await.unwrap();
+    world.slice("orders", &[1, 2, 4]).await;
+    world.event_about("orders", "Conflict", &other).await;
+    world.eye.delete(&other, -1).await.unwrap();
     // Another change does not make it try again: that would write, in vain, for ever.
     world.slice("orders", &[1, 2, 3]).await;
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"]).await;

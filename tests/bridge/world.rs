@@ -97,15 +97,22 @@ impl World {
 
     /// The reasons of the Events about a Service, once this one is among them.
     pub(crate) async fn event(&self, service: &str, reason: &str) -> String {
+        self.event_about(service, reason, "").await
+    }
+
+    /// Waits for an Event of this reason with `part` in its message, and returns the message.
+    pub(crate) async fn event_about(&self, service: &str, reason: &str, part: &str) -> String {
         let api: Api<Event> = Api::default_namespaced(self.local.client.clone());
         within(async {
             loop {
                 let events = api.list(&ListParams::default()).await.unwrap().items;
-                let about = events.into_iter().filter(|e| e.involved_object.name.as_deref() == Some(service));
-                for event in about {
-                    if event.reason.as_deref() == Some(reason) {
-                        return event.message.unwrap_or_default();
-                    }
+                let about = events.into_iter().filter(|event| {
+                    event.involved_object.name.as_deref() == Some(service)
+                        && event.reason.as_deref() == Some(reason)
+                });
+                let mut messages = about.filter_map(|event| event.message);
+                if let Some(message) = messages.find(|message| message.contains(part)) {
+                    return message;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
