@@ -1,7 +1,7 @@
 //! Addresses of pods and Services.
 
 /// A /16 whose addresses are given out in turn.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Addresses {
     network: [u8; 2],
     last: u16,

@@ -43,6 +43,7 @@ pub(crate) fn normalize(kind: &Kind, object: &mut Value) -> Result<(), ApiError>
         let message = format!("{} in version {:?} cannot be handled: {error}", kind.kind, kind.api_version());
         ApiError::bad_request(message)
     })?;
+    without_empty(object);
     if object.get("metadata").is_none() {
         object["metadata"] = json!({});
     }
@@ -107,6 +108,23 @@ fn without_nulls(value: &mut Value) {
         }
         Value::Array(list) => list.iter_mut().for_each(without_nulls),
         _ => {}
+    }
+}
+
+/// Empty maps and lists that Go's types omit.
+fn without_empty(object: &mut Value) {
+    const MAPS: [(&str, &[&str]); 3] = [
+        ("/metadata", &["labels", "annotations", "finalizers", "ownerReferences"]),
+        ("/spec", &["selector"]),
+        ("", &["data", "binaryData", "stringData", "subsets"]),
+    ];
+    for (place, fields) in MAPS {
+        let Some(map) = object.pointer_mut(place).and_then(Value::as_object_mut) else { continue };
+        map.retain(|name, value| {
+            let is_empty =
+                value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+            !(is_empty && fields.contains(&&**name))
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Refusals, as Kubernetes' `Status` objects.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::kinds::Kind;
@@ -10,6 +11,8 @@ pub(crate) struct ApiError {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+    /// What the refusal is about; null if there is nothing to say.
+    pub(crate) details: Value,
 }
 
 impl ApiError {
@@ -93,16 +96,56 @@ impl ApiError {
         Self::new(500, "InternalError", "all cluster addresses are in use".to_owned())
     }
 
+    /// A query parameter that is out of range.
+    fn options(kind: &str, field: &str, reason: &str, message: &str) -> Self {
+        let cause = json!({"reason": reason, "message": message, "field": field});
+        let details = json!({"group": "meta.k8s.io", "kind": kind, "causes": [cause]});
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {field}: {message}");
+        ApiError { details, ..Self::new(422, "Invalid", message) }
+    }
+
+    pub(crate) fn no_manager() -> Self {
+        let message = "Required value: is required for apply patch";
+        Self::options("PatchOptions", "fieldManager", "FieldValueRequired", message)
+    }
+
+    pub(crate) fn no_dry_run(method: &Method, given: &str) -> Self {
+        let kind = match *method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "DeleteOptions",
+        };
+        Self::options(
+            kind,
+            "dryRun",
+            "FieldValueNotSupported",
+            &format!("Unsupported value: [{given:?}]: supported values: \"All\""),
+        )
+    }
+
+    /// Others own fields that an apply wants otherwise: who (as a text), and which path.
+    pub(crate) fn fields_conflict(message: String, causes: Vec<(String, String)>) -> Self {
+        let cause =
+            |(message, field)| json!({"reason": "FieldManagerConflict", "message": message, "field": field});
+        let causes: Vec<_> = causes.into_iter().map(cause).collect();
+        ApiError { details: json!({"causes": causes}), ..Self::new(409, "Conflict", message) }
+    }
+
     fn new(code: u16, reason: &'static str, message: String) -> Self {
-        ApiError { code, reason, message }
+        ApiError { code, reason, message, details: Value::Null }
     }
 
     /// The `Status` that says so.
     pub(crate) fn status(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
-        })
+        });
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        status
     }
 }
 

@@ -1,5 +1,7 @@
 //! The kinds that exist here.
 
+use serde_json::Value;
+
 /// A kind of object.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
@@ -63,6 +65,19 @@ impl Kind {
             self.version.to_owned()
         } else {
             format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// What of an object is counted in `metadata.generation`; none if nothing is.
+    pub(crate) fn counted(&self, object: &Value) -> Option<Value> {
+        match self.plural {
+            "pods" | "deployments" | "replicasets" | "statefulsets" => Some(object["spec"].clone()),
+            "endpointslices" => {
+                let mut object = object.clone();
+                object["metadata"].take();
+                Some(object)
+            }
+            _ => None,
         }
     }
 

@@ -8,8 +8,8 @@
 //!
 //! It has what the bridge and `kubectl get/apply/delete/scale` need: discovery, lists with pages and
 //! selectors, watches with bookmarks and 410 Gone, optimistic concurrency, merge, strategic merge and JSON
-//! patches, status and scale subresources, owner references. It has no authentication, no webhooks, no
-//! server-side apply yet, and forgets everything when it ends.
+//! patches, server-side apply with owners of fields, dry runs, status and scale subresources, owner
+//! references. It has no authentication and no webhooks, and forgets everything when it ends.
 //!
 //! Whatever JSON comes, the answer is a success or a `Status` with a 4xx code: before an object is stored, the
 //! API's own types have read it, so that nothing behind that has to expect a number where a list should be.
@@ -21,6 +21,7 @@ mod defaults;
 mod discovery;
 mod error;
 mod events;
+mod fields;
 mod http;
 mod kinds;
 mod names;

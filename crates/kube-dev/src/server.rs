@@ -172,11 +172,17 @@ impl Api {
         self.change(write)
     }
 
+    /// Answers as a write would, and writes nothing.
+    pub(crate) fn rehearse<T>(
+        &self,
+        write: impl FnOnce(&mut Store, &Stamp) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        write(&mut self.read(Clone::clone), &stamp())
+    }
+
     /// The same for what cannot fail as a whole.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store, &Stamp) -> T) -> T {
-        let seconds = Timestamp::now().as_second();
-        let time = Timestamp::from_second(seconds).unwrap_or_default().to_string();
-        let stamp = Stamp { time, uid: uuid::Uuid::new_v4().to_string() };
+        let stamp = stamp();
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut store, &stamp);
         let revision = store.revision();
@@ -197,4 +203,12 @@ impl Api {
     pub(crate) fn stopped(&self) -> CancellationToken {
         self.stop.clone()
     }
+}
+
+/// What a write of our own carries.
+fn stamp() -> Stamp {
+    let seconds = Timestamp::now().as_second();
+    let time = Timestamp::from_second(seconds).unwrap_or_default().to_string();
+    let uid = uuid::Uuid::new_v4().to_string();
+    Stamp { time, uid, manager: Some("kube-dev".to_owned()), subresource: None }
 }

@@ -10,7 +10,22 @@ use crate::kinds::Kind;
 const ADDRESSED: [&str; 5] =
     ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
 
-/// Fills in a Service's `spec` and checks it; `before` is the Service that it replaces.
+/// Fills in what is the same for all Services.
+pub(crate) fn fill(service: &mut Value) {
+    let spec = &mut service["spec"];
+    default(spec, "type", json!("ClusterIP"));
+    default(spec, "sessionAffinity", json!("None"));
+    if spec["type"] != "ExternalName" {
+        default(spec, "internalTrafficPolicy", json!("Cluster"));
+    }
+    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        default(port, "protocol", json!("TCP"));
+        let number = port["port"].clone();
+        default(port, "targetPort", number);
+    }
+}
+
+/// Gives a Service an address and checks its `spec`; `before` is the Service that it replaces.
 ///
 /// # Errors
 /// 422: no ports, a port out of range, another address than before. 500: no address is left.
@@ -22,13 +37,8 @@ pub(crate) fn complete(
 ) -> Result<(), ApiError> {
     let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let invalid = |what: &str| ApiError::invalid(kind, &name, what);
-    if service.get("spec").is_none() {
-        service["spec"] = json!({});
-    }
     let spec = &mut service["spec"];
-    default(spec, "type", json!("ClusterIP"));
-    default(spec, "sessionAffinity", json!("None"));
-    complete_ports(spec).map_err(invalid)?;
+    check_ports(spec).map_err(invalid)?;
     let before = before.map_or(&Value::Null, |before| &before["spec"]);
     if spec["type"] == "ExternalName" {
         if let Some(spec) = spec.as_object_mut().filter(|_| before["type"] != "ExternalName") {
@@ -36,7 +46,6 @@ pub(crate) fn complete(
         }
         return Ok(());
     }
-    default(spec, "internalTrafficPolicy", json!("Cluster"));
     default(spec, "ipFamilyPolicy", json!("SingleStack"));
     default(spec, "ipFamilies", json!(["IPv4"]));
     let ip = |spec: &Value| spec["clusterIP"].as_str().filter(|ip| !ip.is_empty()).map(str::to_owned);
@@ -55,14 +64,11 @@ pub(crate) fn complete(
     Ok(())
 }
 
-fn complete_ports(spec: &mut Value) -> Result<(), &'static str> {
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        default(port, "protocol", json!("TCP"));
-        let number = port["port"].clone();
-        if !number.as_i64().is_some_and(|number| (1..=65_535).contains(&number)) {
-            return Err("spec.ports.port: must be between 1 and 65535");
-        }
-        default(port, "targetPort", number);
+fn check_ports(spec: &Value) -> Result<(), &'static str> {
+    let ports = spec["ports"].as_array();
+    let is_port = |port: &Value| port["port"].as_i64().is_some_and(|number| (1..=65_535).contains(&number));
+    match ports.into_iter().flatten().all(is_port) {
+        true => Ok(()),
+        false => Err("spec.ports.port: must be between 1 and 65535"),
     }
-    Ok(())
 }

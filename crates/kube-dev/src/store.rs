@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::addresses::Addresses;
 use crate::admission::{normalize, validate};
 use crate::error::ApiError;
+use crate::fields::{self, Writer};
 use crate::kinds::Kind;
 use crate::selector::Selector;
 use crate::{defaults, events, service};
@@ -22,7 +23,7 @@ use history::History;
 type Key = (&'static Kind, String, String);
 
 /// All objects.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     history: History,
@@ -39,6 +40,22 @@ pub(crate) struct Stamp {
     pub(crate) time: String,
     /// A UUID.
     pub(crate) uid: String,
+    /// Who owns what is written; none if the object itself says it.
+    pub(crate) manager: Option<String>,
+    /// Through which subresource it is written.
+    pub(crate) subresource: Option<String>,
+}
+
+impl Stamp {
+    /// The same write in another's name.
+    pub(crate) fn by(&self, manager: &str, subresource: &Option<String>) -> Stamp {
+        Stamp { manager: Some(manager.to_owned()), subresource: subresource.clone(), ..self.clone() }
+    }
+
+    fn writer(&self) -> Option<Writer<'_>> {
+        let (time, subresource) = (&*self.time, self.subresource.as_deref());
+        self.manager.as_deref().map(|manager| Writer { manager, subresource, time })
+    }
 }
 
 /// Which part of an object a write replaces.
@@ -149,8 +166,8 @@ impl Store {
         if self.objects.contains_key(&key(kind, namespace, &name)) {
             return Err(ApiError::exists(kind, &name));
         }
-        self.complete(kind, &mut object, None)?;
-        if object.get("spec").is_some() {
+        self.complete(kind, &mut object, None, stamp)?;
+        if kind.counted(&object).is_some() {
             object["metadata"]["generation"] = json!(1);
         }
         Ok(self.put(kind, object))
@@ -173,6 +190,7 @@ impl Store {
         if part == Part::Status {
             let mut status = (*before).clone();
             replace(&mut status, "status", after.get("status"));
+            replace(&mut status["metadata"], "managedFields", after["metadata"].get("managedFields"));
             after = status;
         } else if kind.has_status {
             replace(&mut after, "status", before.get("status"));
@@ -189,11 +207,11 @@ impl Store {
         ] {
             replace(&mut after["metadata"], fixed, before["metadata"].get(fixed));
         }
-        self.complete(kind, &mut after, Some(&before))?;
-        if after == *before {
+        self.complete(kind, &mut after, Some(&before), stamp)?;
+        if fields::same_but_for_times(&after, &before) {
             return Ok(before);
         }
-        if after["spec"] != before["spec"] {
+        if kind.counted(&after) != kind.counted(&before) {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
             after["metadata"]["generation"] = json!(generation.saturating_add(1));
         }
@@ -203,6 +221,40 @@ impl Store {
             return Ok(Arc::new(after));
         }
         Ok(self.put(kind, after))
+    }
+
+    /// Applies a configuration to an object, or makes one of it. Says whether it is new.
+    #[allow(clippy::too_many_arguments)] // One place, one configuration, and how it is meant.
+    pub(crate) fn apply(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        config: &Value,
+        force: bool,
+        stamp: &Stamp,
+    ) -> Result<(Arc<Value>, bool), ApiError> {
+        let nobody = Writer { manager: "unknown", subresource: None, time: &stamp.time };
+        let writer = stamp.writer().unwrap_or(nobody);
+        // The owners are found before anything is filled in: what nobody asked for is nobody's.
+        let owned = Stamp { manager: None, ..stamp.clone() };
+        if self.get(kind, namespace, name).is_ok() {
+            let change = |before: &Value| fields::apply(kind, before, config, &writer, force);
+            return Ok((self.update(kind, namespace, name, part, &owned, change)?, false));
+        }
+        if stamp.subresource.is_some() {
+            return Err(ApiError::not_found(kind, name));
+        }
+        if let Some(uid) = config["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()) {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(ApiError::precondition(kind, name, &why));
+        }
+        let mut object = fields::apply(kind, &defaults::blank(kind), config, &writer, force)?;
+        metadata(&mut object)?.remove("resourceVersion");
+        Ok((self.create(kind, namespace, object, &owned)?, true))
     }
 
     /// Deletes an object, or marks it while it has finalizers or `gracefully`. What it owns goes with it.
@@ -237,8 +289,13 @@ impl Store {
         kind: &'static Kind,
         object: &mut Value,
         before: Option<&Value>,
+        stamp: &Stamp,
     ) -> Result<(), ApiError> {
         defaults::fill(kind, object);
+        if let Some(writer) = stamp.writer() {
+            fields::claim(kind, before.unwrap_or(&defaults::blank(kind)), object, &writer);
+        }
+        defaults::prepare(kind, object);
         if kind.plural == "services" {
             let objects = &self.objects;
             let is_used = |ip: &str| {
@@ -362,7 +419,8 @@ mod tests {
     use super::*;
 
     fn stamp(n: u32) -> Stamp {
-        Stamp { time: "2026-01-01T00:00:00Z".to_owned(), uid: format!("uid-{n}") }
+        let (time, uid) = ("2026-01-01T00:00:00Z".to_owned(), format!("uid-{n}"));
+        Stamp { time, uid, manager: Some("test".to_owned()), subresource: None }
     }
 
     fn store() -> Store {

@@ -16,9 +16,6 @@ pub(super) fn options(query: &Query, body: &Bytes) -> Result<DeleteOptions, ApiE
         let body: Value = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
         options = types::delete_options(&body).map_err(|error| bad(&error))?;
     }
-    if options.dry_run.as_ref().is_some_and(|how| !how.is_empty()) {
-        return Err(bad("dryRun is not supported here"));
-    }
     options.grace_period_seconds = query.grace_period_seconds.or(options.grace_period_seconds);
     Ok(options)
 }

@@ -1,5 +1,7 @@
 //! The HTTP side: which request means which operation on the store.
 
+mod apply;
+mod caller;
 mod delete;
 mod list;
 mod query;
@@ -22,6 +24,7 @@ use crate::server::Api;
 use crate::store::{Part, name_of, namespace_of};
 use crate::table::table;
 use crate::{discovery, patch, types};
+use caller::Caller;
 use list::list;
 use query::Query;
 use scale::{rescale, scale};
@@ -67,31 +70,34 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
         .0;
     let as_table = wants_table(&parts.headers);
     let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| ApiError::too_large())?;
-    if query.dry_run.is_some() {
-        return Err(ApiError::bad_request("dryRun is not supported here"));
+    if parts.method == Method::GET && target.name.is_none() && query.is_watch() {
+        return watch(api, &target, &query, as_table);
     }
+    let caller = Caller::of(&api, &target, &parts.method, &query, &parts.headers)?;
     match (&parts.method, &target.name, &target.subresource) {
-        (&Method::GET, None, _) if query.is_watch() => watch(api, &target, &query, as_table),
         (&Method::GET, None, _) => list(&api, &target, &query, as_table),
         (&Method::GET, Some(name), _) => get(&api, &target, name, as_table),
         (&Method::POST, None, _) if target.kind.namespaced != target.namespace.is_empty() => {
             let object = decode(&parts.headers, &body)?;
             let Target { kind, namespace, .. } = &target;
-            let created = api.write(|store, stamp| store.create(kind, namespace, object, stamp))?;
+            let created = caller.write(|store, stamp| store.create(kind, namespace, object, stamp))?;
             Ok(json_response(201, &created))
         }
         (&Method::PUT, Some(name), _) => {
             let object = decode(&parts.headers, &body)?;
-            update(&api, &target, name, |before| replace(&target, name, before, object))
+            update(&caller, name, |before| replace(&target, name, before, object))
         }
         (&Method::PATCH, Some(name), _) => {
             let media_type = media_type(&parts.headers);
+            if media_type == apply::MEDIA_TYPE {
+                return apply::apply(&caller, name, &query, &body);
+            }
             let patch: Value = serde_json::from_slice(&body)
                 .map_err(|error| ApiError::bad_request(format!("the patch is no JSON: {error}")))?;
-            update(&api, &target, name, |before| patched(&target, &media_type, before, &patch))
+            update(&caller, name, |before| patched(&target, &media_type, before, &patch))
         }
-        (&Method::DELETE, Some(name), None) => delete(&api, &target, name, &query, &body),
-        (&Method::DELETE, None, _) => delete_collection(&api, &target, &query, &body),
+        (&Method::DELETE, Some(name), None) => delete(caller, name, &query, &body),
+        (&Method::DELETE, None, _) => delete_collection(caller, &query, &body),
         _ => Err(ApiError::method()),
     }
 }
@@ -131,30 +137,29 @@ fn patched(target: &Target, media_type: &str, before: &Value, patch: &Value) -> 
 }
 
 fn update(
-    api: &Api,
-    Target { kind, namespace, subresource, .. }: &Target,
+    caller: &Caller<'_>,
     name: &str,
     change: impl FnOnce(&Value) -> Result<Value, ApiError>,
 ) -> Result<Response, ApiError> {
+    let Target { kind, namespace, subresource, .. } = caller.target;
     let is_scale = subresource.as_deref() == Some("scale");
-    let part = if subresource.as_deref() == Some("status") { Part::Status } else { Part::Main };
-    let after = api.write(|store, stamp| {
-        store.update(kind, namespace, name, part, stamp, |before| {
+    let after = caller.write(|store, stamp| {
+        store.update(kind, namespace, name, part(subresource), stamp, |before| {
             if is_scale { rescale(kind, before, &change(&scale(before))?) } else { change(before) }
         })
     })?;
     Ok(if is_scale { json_response(200, &scale(&after)) } else { json_response(200, &after) })
 }
 
-fn delete(
-    api: &Api,
-    Target { kind, namespace, .. }: &Target,
-    name: &str,
-    query: &Query,
-    body: &Bytes,
-) -> Result<Response, ApiError> {
+fn part(subresource: &Option<String>) -> Part {
+    if subresource.as_deref() == Some("status") { Part::Status } else { Part::Main }
+}
+
+fn delete(caller: Caller<'_>, name: &str, query: &Query, body: &Bytes) -> Result<Response, ApiError> {
     let options = delete::options(query, body)?;
-    let deleted = api.write(|store, stamp| {
+    let caller = caller.rehearsing(options.dry_run.as_ref().is_some_and(|how| !how.is_empty()));
+    let Target { kind, namespace, .. } = caller.target;
+    let deleted = caller.write(|store, stamp| {
         delete::check(&options, kind, &*store.get(kind, namespace, name)?)?;
         let gracefully = store.is_graceful(kind) && options.grace_period_seconds != Some(0);
         store.delete(kind, namespace, name, gracefully, stamp)
@@ -162,14 +167,11 @@ fn delete(
     Ok(json_response(200, &deleted))
 }
 
-fn delete_collection(
-    api: &Api,
-    Target { kind, namespace, .. }: &Target,
-    query: &Query,
-    body: &Bytes,
-) -> Result<Response, ApiError> {
+fn delete_collection(caller: Caller<'_>, query: &Query, body: &Bytes) -> Result<Response, ApiError> {
     let (selector, options) = (query.selector()?, delete::options(query, body)?);
-    api.write(|store, stamp| {
+    let caller = caller.rehearsing(options.dry_run.as_ref().is_some_and(|how| !how.is_empty()));
+    let Target { kind, namespace, .. } = caller.target;
+    caller.write(|store, stamp| {
         let gracefully = store.is_graceful(kind) && options.grace_period_seconds != Some(0);
         let doomed: Vec<_> = store.list(kind, namespace, &selector).cloned().collect();
         for object in doomed {

@@ -20,6 +20,8 @@ pub(super) struct Query {
     pub(super) send_initial_events: Option<String>,
     pub(super) grace_period_seconds: Option<i64>,
     pub(super) dry_run: Option<String>,
+    pub(super) field_manager: Option<String>,
+    pub(super) force: Option<String>,
 }
 
 impl Query {
@@ -29,6 +31,10 @@ impl Query {
 
     pub(super) fn is_watch(&self) -> bool {
         is_true(self.watch.as_deref())
+    }
+
+    pub(super) fn is_forced(&self) -> bool {
+        is_true(self.force.as_deref())
     }
 
     pub(super) fn wants_bookmarks(&self) -> bool {

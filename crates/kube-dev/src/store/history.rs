@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::kinds::Kind;
 
 /// The last writes, oldest first, and how far back they reach.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct History {
     changes: VecDeque<Change>,
     /// Changes up to this revision are forgotten.
