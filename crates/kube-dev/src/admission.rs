@@ -1,11 +1,13 @@
 //! What every object must be before it is stored, whatever its kind.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::kinds::Kind;
 use crate::names::{is_label, is_label_value, is_qualified, is_subdomain};
-use crate::types;
+use crate::{service, types};
 
 /// Finalizers that need no domain (`ValidateFinalizerName` upstream).
 const STANDARD_FINALIZERS: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
@@ -55,44 +57,90 @@ pub(crate) fn normalize(kind: &Kind, object: &mut Value) -> Result<(), ApiError>
 /// # Errors
 /// 422: which field is out of range.
 pub(crate) fn validate(kind: &Kind, object: &Value) -> Result<(), ApiError> {
-    let metadata = &object["metadata"];
-    let name = metadata["name"].as_str().unwrap_or_default();
-    let invalid = |what: String| Err(ApiError::invalid(kind, name, &what));
+    let mut errors = Vec::new();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    check_name(kind, name, &mut errors);
+    check_metadata(&object["metadata"], &mut errors);
+    let replicas = &object["spec"]["replicas"];
+    if kind.has_scale && replicas.as_i64().is_some_and(|replicas| replicas < 0) {
+        errors.push(FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0"));
+    }
+    match kind.plural {
+        "services" => service::check(object, &mut errors),
+        "endpointslices" => check_slice(object, &mut errors),
+        _ => {}
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(kind, name, &errors)) }
+}
+
+fn check_name(kind: &Kind, name: &str, errors: &mut Vec<FieldError>) {
+    let field = "metadata.name";
     // Names of Services and namespaces become labels in DNS.
     let (good, rule) = match kind.plural {
-        "services" | "namespaces" => (is_label(name), "a lowercase RFC 1123 label is needed"),
-        _ => (is_subdomain(name), "a lowercase RFC 1123 subdomain is needed"),
+        "services" | "namespaces" => (is_label(name), LABEL),
+        _ => (is_subdomain(name), SUBDOMAIN),
     };
-    if !good {
-        return invalid(format!("metadata.name: {name:?}: {rule}"));
+    if name.is_empty() {
+        errors.push(FieldError::required(field, "name or generateName is required"));
+    } else if rule == LABEL && is_subdomain(name) && name.contains('.') {
+        errors.push(FieldError::invalid(field, &name.into(), "must not contain dots"));
+    } else if !good {
+        errors.push(FieldError::invalid(field, &name.into(), rule));
     }
+}
+
+fn check_metadata(metadata: &Value, errors: &mut Vec<FieldError>) {
     for (key, value) in entries(&metadata["labels"]) {
-        if !is_qualified(key) || !value.as_str().is_some_and(is_label_value) {
-            return invalid(format!("metadata.labels: {key:?}={value}: no label"));
+        if !is_qualified(key) {
+            errors.push(FieldError::invalid("metadata.labels", &json!(key), KEY));
+        }
+        if !value.as_str().is_some_and(is_label_value) {
+            errors.push(FieldError::invalid("metadata.labels", value, LABEL_VALUE));
         }
     }
     for (key, _) in entries(&metadata["annotations"]) {
         if !is_qualified(&key.to_ascii_lowercase()) {
-            return invalid(format!("metadata.annotations: {key:?}: no qualified name"));
+            errors.push(FieldError::invalid("metadata.annotations", &json!(key), KEY));
         }
     }
-    for finalizer in metadata["finalizers"].as_array().into_iter().flatten() {
+    for (n, finalizer) in elements(&metadata["finalizers"]) {
         let text = finalizer.as_str().unwrap_or_default();
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
         if !is_qualified(text) || !(text.contains('/') || STANDARD_FINALIZERS.contains(&text)) {
-            return invalid(format!("metadata.finalizers: {finalizer}: no name with a domain"));
+            errors.push(FieldError::invalid(format!("metadata.finalizers[{n}]"), finalizer, why));
         }
     }
-    for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
+    for (n, owner) in elements(&metadata["ownerReferences"]) {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                return invalid(format!("metadata.ownerReferences.{field}: Required value"));
+                let field = format!("metadata.ownerReferences[{n}].{field}");
+                errors.push(FieldError::required(field, "must not be empty"));
             }
         }
     }
-    if kind.has_scale && object["spec"]["replicas"].as_i64().is_some_and(|replicas| replicas < 0) {
-        return invalid("spec.replicas: must be greater than or equal to 0".to_owned());
+}
+
+fn check_slice(slice: &Value, errors: &mut Vec<FieldError>) {
+    let is_ip = |address: &Value| match slice["addressType"].as_str() {
+        Some("IPv4" | "IPv6") => address.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()),
+        _ => true,
+    };
+    if slice["addressType"] == "" {
+        errors.push(FieldError::required("addressType", ""));
     }
-    Ok(())
+    for (n, endpoint) in elements(&slice["endpoints"]) {
+        let field = format!("endpoints[{n}].addresses");
+        if elements(&endpoint["addresses"]).next().is_none() {
+            errors.push(FieldError::required(&*field, ""));
+        }
+        for (m, address) in elements(&endpoint["addresses"]).filter(|(_, address)| !is_ip(address)) {
+            errors.push(FieldError::invalid(format!("{field}[{m}]"), address, IP));
+        }
+    }
+}
+
+fn elements(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    list.as_array().into_iter().flatten().enumerate()
 }
 
 fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -151,3 +199,18 @@ fn text_quantities(value: &mut Value) {
         _ => {}
     }
 }
+
+// Upstream's words (`k8s.io/apimachinery/pkg/util/validation`).
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
+    '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
+    start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+const KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+    alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
+    '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex \
+    used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";

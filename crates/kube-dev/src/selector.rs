@@ -5,6 +5,7 @@ mod label;
 use serde_json::Value;
 
 use crate::error::ApiError;
+use crate::kinds::Kind;
 use label::Requirement;
 
 /// Which objects of a list or watch are meant.
@@ -17,10 +18,17 @@ pub(crate) struct Selector {
 
 impl Selector {
     /// Parses the two query parameters.
-    pub(crate) fn parse(labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
-        let labels = label::parse(labels.unwrap_or_default()).map_err(ApiError::bad_request)?;
+    ///
+    /// # Errors
+    /// 400: one does not parse, or the kind has no such field to select by.
+    pub(crate) fn parse(kind: &Kind, labels: Option<&str>, fields: Option<&str>) -> Result<Self, ApiError> {
+        let labels = label::parse(labels.unwrap_or_default())
+            .map_err(|why| ApiError::bad_request(format!("unable to parse requirement: {why}")))?;
         let fields = fields.unwrap_or_default().split(',').filter(|term| !term.is_empty());
-        let fields = fields.map(field).collect::<Result<_, _>>()?;
+        let fields = fields.map(field).collect::<Result<Vec<_>, _>>()?;
+        if let Some((path, ..)) = fields.iter().find(|(path, ..)| !selects_by(kind, path)) {
+            return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+        }
         Ok(Selector { labels, fields })
     }
 
@@ -37,6 +45,30 @@ impl Selector {
                 (found == *value) == *equal
             })
     }
+}
+
+/// Fields other than these cannot be selected by (`AddFieldLabelConversionFunc` upstream).
+fn selects_by(kind: &Kind, path: &str) -> bool {
+    let others: &[&str] = match kind.plural {
+        "secrets" => &["type"],
+        "namespaces" => &["status.phase"],
+        "nodes" => &["spec.unschedulable"],
+        "services" => &["spec.clusterIP", "spec.type"],
+        "pods" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        "events" => &["reason", "reportingComponent", "reportingController", "type", "source"],
+        _ => &[],
+    };
+    let is_regarded =
+        kind.plural == "events" && (path.starts_with("involvedObject.") || path.starts_with("regarding."));
+    matches!(path, "metadata.name" | "metadata.namespace") || others.contains(&path) || is_regarded
 }
 
 fn field(term: &str) -> Result<(String, bool, String), ApiError> {
@@ -81,9 +113,9 @@ mod tests {
             ("", "metadata.name=a,spec.nodeName!=n2", true),
             ("", "metadata.name=b", false),
         ] {
-            let selector = Selector::parse(Some(labels), Some(fields)).unwrap();
+            let selector = Selector::parse(Kind::named("pods"), Some(labels), Some(fields)).unwrap();
             assert_eq!(selector.matches(&object), expected, "{labels} {fields}");
         }
-        assert!(Selector::parse(None, Some("name")).is_err());
+        assert!(Selector::parse(Kind::named("pods"), None, Some("name")).is_err());
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::addresses::Addresses;
 use crate::admission::{normalize, validate};
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::fields::{self, Writer};
 use crate::kinds::Kind;
 use crate::selector::Selector;
@@ -155,7 +155,7 @@ impl Store {
             metadata.remove("namespace");
         }
         if given(metadata, "resourceVersion").is_some() {
-            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(ApiError::internal("resourceVersion should not be set on objects to be created"));
         }
         for not_given in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
             metadata.remove(not_given);
@@ -273,6 +273,9 @@ impl Store {
             }
             let mut marked = (*before).clone();
             marked["metadata"]["deletionTimestamp"] = stamp.time.clone().into();
+            if !gracefully {
+                marked["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            }
             return Ok(self.put(kind, marked));
         }
         self.remove(kind, namespace, name, stamp).ok_or_else(|| ApiError::not_found(kind, name))
@@ -342,9 +345,8 @@ fn check_identity(
     let given = |field: &str| text(metadata, field).filter(|text| !text.is_empty());
     match given("name") {
         None => {
-            return Err(ApiError::bad_request(format!(
-                "the name of the object ({name} on the URL) is missing"
-            )));
+            let why = "was undeterminable: name must be provided";
+            return Err(ApiError::bad_request(format!("the name of the object ({name} based on URL) {why}")));
         }
         Some(given) if given != name => {
             let message =
@@ -356,8 +358,9 @@ fn check_identity(
     if kind.namespaced && given("namespace").is_some_and(|given| given != namespace) {
         return Err(ApiError::other_namespace());
     }
-    if given("uid").is_some_and(|uid| before["uid"] != uid) {
-        return Err(ApiError::invalid(kind, name, "metadata.uid: field is immutable"));
+    if let Some(uid) = given("uid").filter(|uid| before["uid"] != uid.as_str()) {
+        let error = FieldError::invalid("metadata.uid", &uid.into(), "field is immutable");
+        return Err(ApiError::invalid(kind, name, &[error]));
     }
     if given("resourceVersion").is_some_and(|version| before["resourceVersion"] != version) {
         return Err(ApiError::conflict(kind, name));

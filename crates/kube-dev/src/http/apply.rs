@@ -27,7 +27,7 @@ pub(super) fn apply(
     let (object, is_new) = caller.write(|store, stamp| {
         store.apply(kind, namespace, name, part(subresource), &config, query.is_forced(), stamp)
     })?;
-    Ok(json_response(if is_new { 201 } else { 200 }, &object))
+    Ok(json_response(if is_new { 201 } else { 200 }, &caller.seen(&object, is_new)))
 }
 
 /// JSON is YAML as well.

@@ -2,6 +2,7 @@
 
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, Method};
+use serde_json::Value;
 
 use super::query::Query;
 use super::target::Target;
@@ -44,6 +45,15 @@ impl<'r> Caller<'r> {
     /// The same, but whatever is written is forgotten.
     pub(super) fn rehearsing(self, too: bool) -> Self {
         Caller { dry_run: self.dry_run || too, ..self }
+    }
+
+    /// What the caller sees of a written object: one that was not created has no version.
+    pub(super) fn seen(&self, object: &Value, is_new: bool) -> Value {
+        let mut object = object.clone();
+        if let Some(metadata) = object["metadata"].as_object_mut().filter(|_| self.dry_run && is_new) {
+            metadata.remove("resourceVersion");
+        }
+        object
     }
 
     /// Writes in the caller's name.

@@ -1,5 +1,7 @@
 //! Lists and their pages.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +12,7 @@ use super::json_response;
 use super::query::Query;
 use super::target::Target;
 use crate::error::ApiError;
+use crate::kinds::Kind;
 use crate::server::Api;
 use crate::store::{name_of, namespace_of};
 use crate::table::table;
@@ -24,7 +27,7 @@ struct Token {
 }
 
 pub(super) fn list(api: &Api, target: &Target, query: &Query, as_table: bool) -> Result<Response, ApiError> {
-    let selector = query.selector()?;
+    let selector = query.selector(target.kind)?;
     let given = query.r#continue.as_deref().filter(|token| !token.is_empty());
     let after = given.map(Token::decode).transpose()?;
     let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).filter(|&limit| limit > 0);
@@ -34,22 +37,40 @@ pub(super) fn list(api: &Api, target: &Target, query: &Query, as_table: bool) ->
         let place = after.as_ref().map(|after| (&*after.namespace, &*after.name));
         let mut rest = store.list_after(target.kind, &target.namespace, &selector, place);
         let page: Vec<_> = rest.by_ref().take(limit.unwrap_or(usize::MAX)).cloned().collect();
-        let token = rest.next().and(page.last()).map(|last| Token::at(revision, last));
+        let remaining = rest.count();
+        let token = page.last().filter(|_| remaining > 0).map(|last| (Token::at(revision, last), remaining));
         Ok((revision, page, token))
     })?;
     if as_table {
         return Ok(json_response(200, &table(target.kind, &page, revision, Timestamp::now())));
     }
     let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if let Some(token) = token {
+    if let Some((token, remaining)) = token {
         metadata["continue"] = token.encode().into();
+        // What a selector leaves is not counted upstream either.
+        if !query.selects() {
+            metadata["remainingItemCount"] = remaining.into();
+        }
     }
-    let items: Vec<&Value> = page.iter().map(|object| &**object).collect();
-    let list = json!({
-        "kind": format!("{}List", target.kind.kind), "apiVersion": target.kind.api_version(),
+    Ok(json_response(200, &list_of(target.kind, &page, metadata)))
+}
+
+/// Objects as a list of their kind.
+pub(super) fn list_of(kind: &Kind, objects: &[Arc<Value>], metadata: Value) -> Value {
+    let items: Vec<Value> = objects.iter().map(|object| item(object)).collect();
+    json!({
+        "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
         "metadata": metadata, "items": items,
-    });
-    Ok(json_response(200, &list))
+    })
+}
+
+/// An element of a list does not say its type: the list does.
+fn item(object: &Value) -> Value {
+    let mut item = object.clone();
+    if let Some(map) = item.as_object_mut() {
+        map.retain(|name, _| !matches!(&**name, "kind" | "apiVersion"));
+    }
+    item
 }
 
 impl Token {
@@ -64,7 +85,7 @@ impl Token {
     }
 
     fn decode(token: &str) -> Result<Self, ApiError> {
-        let invalid = || ApiError::bad_request("the continue token is not valid");
+        let invalid = || ApiError::bad_request("invalid continue token: continue key is not valid");
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
         let text = String::from_utf8(bytes).map_err(|_| invalid())?;
         // Neither names nor namespaces have blanks.

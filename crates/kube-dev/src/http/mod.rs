@@ -65,9 +65,7 @@ async fn answer(api: Arc<Api>, request: Request) -> Result<Response, ApiError> {
 
 async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let query = axum::extract::Query::<Query>::try_from_uri(&parts.uri)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?
-        .0;
+    let query = Query::of(&parts.uri)?;
     let as_table = wants_table(&parts.headers);
     let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| ApiError::too_large())?;
     if parts.method == Method::GET && target.name.is_none() && query.is_watch() {
@@ -81,7 +79,7 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
             let object = decode(&parts.headers, &body)?;
             let Target { kind, namespace, .. } = &target;
             let created = caller.write(|store, stamp| store.create(kind, namespace, object, stamp))?;
-            Ok(json_response(201, &created))
+            Ok(json_response(201, &caller.seen(&created, true)))
         }
         (&Method::PUT, Some(name), _) => {
             let object = decode(&parts.headers, &body)?;
@@ -91,6 +89,9 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
             let media_type = media_type(&parts.headers);
             if media_type == apply::MEDIA_TYPE {
                 return apply::apply(&caller, name, &query, &body);
+            }
+            if query.force.is_some() {
+                return Err(ApiError::no_force());
             }
             let patch: Value = serde_json::from_slice(&body)
                 .map_err(|error| ApiError::bad_request(format!("the patch is no JSON: {error}")))?;
@@ -164,23 +165,24 @@ fn delete(caller: Caller<'_>, name: &str, query: &Query, body: &Bytes) -> Result
         let gracefully = store.is_graceful(kind) && options.grace_period_seconds != Some(0);
         store.delete(kind, namespace, name, gracefully, stamp)
     })?;
-    Ok(json_response(200, &deleted))
+    Ok(json_response(200, &delete::answer(kind, &deleted)))
 }
 
 fn delete_collection(caller: Caller<'_>, query: &Query, body: &Bytes) -> Result<Response, ApiError> {
-    let (selector, options) = (query.selector()?, delete::options(query, body)?);
+    let (selector, options) = (query.selector(caller.target.kind)?, delete::options(query, body)?);
     let caller = caller.rehearsing(options.dry_run.as_ref().is_some_and(|how| !how.is_empty()));
     let Target { kind, namespace, .. } = caller.target;
-    caller.write(|store, stamp| {
-        let gracefully = store.is_graceful(kind) && options.grace_period_seconds != Some(0);
-        let doomed: Vec<_> = store.list(kind, namespace, &selector).cloned().collect();
-        for object in doomed {
-            // One may have gone with another that owned it.
-            let _ = store.delete(kind, namespace_of(&object), name_of(&object), gracefully, stamp);
-        }
-        Ok(())
-    })?;
-    Ok(json_response(200, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 200})))
+    caller
+        .write(|store, stamp| {
+            let gracefully = store.is_graceful(kind) && options.grace_period_seconds != Some(0);
+            let doomed: Vec<_> = store.list(kind, namespace, &selector).cloned().collect();
+            for object in &doomed {
+                // One may have gone with another that owned it.
+                let _ = store.delete(kind, namespace_of(object), name_of(object), gracefully, stamp);
+            }
+            Ok(list::list_of(kind, &doomed, json!({"resourceVersion": store.revision().to_string()})))
+        })
+        .map(|deleted| json_response(200, &deleted))
 }
 
 fn media_type(headers: &HeaderMap) -> String {
@@ -199,7 +201,9 @@ fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
     match media_type(headers).as_str() {
         "application/json" => serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request(format!("the object provided is no JSON: {error}"))),
-        other => Err(ApiError::media_type(other)),
+        _ => Err(ApiError::media_type(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }
 

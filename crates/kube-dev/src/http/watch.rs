@@ -45,7 +45,7 @@ pub(super) fn watch(
     query: &Query,
     as_table: bool,
 ) -> Result<Response, ApiError> {
-    let selector = query.selector()?;
+    let selector = query.selector(target.kind)?;
     let from = query.resource_version.as_deref().unwrap_or_default();
     let initial = query.wants_initial_events() || matches!(from, "" | "0");
     let timeout = query.timeout_seconds.map_or(DEFAULT_WATCH, Duration::from_secs).min(LONGEST_WATCH);
@@ -61,7 +61,12 @@ pub(super) fn watch(
         }
         revision
     } else {
-        from.parse().map_err(|_| ApiError::bad_request(format!("invalid resource version {from:?}")))?
+        let why = "strconv.ParseUint: parsing";
+        from.parse().map_err(|_| {
+            ApiError::internal(format!(
+                "resourceVersion: Invalid value: {from:?}: {why} {from:?}: invalid syntax"
+            ))
+        })?
     };
     let now = Instant::now();
     let watching = Watching {
@@ -161,7 +166,7 @@ fn event(what: &str, object: &Value) -> String {
 }
 
 fn bookmark(kind: &Kind, revision: u64, ends_initial_events: bool) -> String {
-    let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
     if ends_initial_events {
         metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }

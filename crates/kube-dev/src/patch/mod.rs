@@ -23,7 +23,11 @@ pub(crate) fn apply(media_type: &str, before: &Value, patch: &Value) -> Result<V
             return Err(ApiError::bad_request("the patch is not an object"));
         }
         "application/json-patch+json" => json::apply(&mut after, patch)?,
-        other => return Err(ApiError::media_type(other)),
+        _ => {
+            let known = ["json-patch", "merge-patch", "strategic-merge-patch"];
+            let known = known.map(|patch| format!("application/{patch}+json"));
+            return Err(ApiError::media_type(&known.join(", ")));
+        }
     }
     if after.is_object() { Ok(after) } else { Err(ApiError::unprocessable("the patch leaves no object")) }
 }

@@ -5,6 +5,8 @@
 //! - The resourceVersion of a list, a table or a bookmark is any at which it was true.
 //! - `managedFields` are ordered by time, and times differ; they are compared ordered by owner. Causes of a
 //!   conflict have no order upstream, which keeps managers in a Go map.
+//! - Upstream's storage says where etcd has an object, and Go's decoders have words of their own for what is not
+//!   JSON; kube-dev has neither.
 //! - A transcript's namespace has a name of its own.
 
 use std::collections::BTreeMap;
@@ -55,10 +57,15 @@ impl Names {
             }
             text.push_str(&rest);
         }
-        match text.split_once("too old resource version: ") {
-            Some((before, _)) => format!("{before}too old resource version: <…>"),
-            None => text,
+        if let (Some(start), Some((_, why))) =
+            (text.find("StorageError: "), text.split_once("AdditionalErrorMsg: "))
+        {
+            text = format!("{}{why}", &text[..start]);
         }
+        for words in ["too old resource version: ", "continue key is not valid"] {
+            text.truncate(text.find(words).map_or(text.len(), |at| at + words.len()));
+        }
+        text
     }
 
     /// JSON without what the server chose.
@@ -72,7 +79,9 @@ impl Names {
             Value::String(text) => {
                 *text = match key {
                     "uid" if text.len() == 36 => self.name("uid", text),
-                    "resourceVersion" if text.len() > 1 => self.name("version", text),
+                    "resourceVersion" if !matches!(&**text, "" | "0" | "1" | "*") => {
+                        self.name("version", text)
+                    }
                     "creationTimestamp" | "deletionTimestamp" | "time" => "<time>".to_owned(),
                     "continue" => self.name("token", text),
                     _ => self.text(text),

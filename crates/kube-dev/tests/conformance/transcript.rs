@@ -70,7 +70,11 @@ impl Transcript {
         let (path, body) = (path.replace("{ns}", &self.namespace), body.replace("{ns}", &self.namespace));
         let (code, answer) = self.answer(&method, &path, media_type, &body).await;
         let kind = if matches!(method, Method::GET | Method::DELETE) { "" } else { media_type };
-        let (path, body) = (self.names.text(&path), self.names.text(&body));
+        let path = self.names.text(&path);
+        let body = match serde_json::from_str(&body) {
+            Ok(json) => self.names.json(json).to_string(),
+            Err(_) => self.names.text(&body),
+        };
         let asked = format!("{method} {path} {kind}");
         writeln!(self.text, "{}", asked.trim_end()).unwrap();
         if !body.is_empty() {
@@ -150,25 +154,42 @@ impl Transcript {
     }
 }
 
-/// Each exchange that differs, with the lines between the first and the last difference in it.
+/// Each exchange that differs, and the lines that make the difference.
 fn difference(recorded: &str, found: &str) -> String {
     let (recorded, found): (Vec<_>, Vec<_>) =
         (recorded.split("\n\n").collect(), found.split("\n\n").collect());
     let mut shown = String::new();
     for n in 0..recorded.len().max(found.len()) {
         let (left, right) = (recorded.get(n).unwrap_or(&""), found.get(n).unwrap_or(&""));
-        if left == right {
-            continue;
-        }
-        let (left, right): (Vec<_>, Vec<_>) = (left.lines().collect(), right.lines().collect());
-        let same = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
-        let rest = left.len().min(right.len()) - same;
-        let end = left.iter().rev().zip(right.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
-        let asked = left.iter().chain(&right).take(2).copied().collect::<Vec<_>>().join("\n  ");
-        _ = writeln!(shown, "\n  {asked}\n  …");
-        for (sign, lines) in [('-', &left), ('+', &right)] {
-            lines[same..lines.len() - end].iter().for_each(|line| _ = writeln!(shown, "{sign} {line}"));
+        if left != right {
+            let asked: String =
+                left.lines().chain(right.lines()).take(2).map(|line| format!("\n  {line}")).collect();
+            _ = writeln!(shown, "{asked}");
+            lines(&left.lines().collect::<Vec<_>>(), &right.lines().collect::<Vec<_>>(), &mut shown);
         }
     }
     shown
+}
+
+/// Lines of which only one side has them, by the longest sequence that both have.
+fn lines(left: &[&str], right: &[&str], shown: &mut String) {
+    let mut common = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for (l, r) in (0..left.len()).rev().flat_map(|l| (0..right.len()).rev().map(move |r| (l, r))) {
+        common[l][r] = match left[l] == right[r] {
+            true => common[l + 1][r + 1] + 1,
+            false => common[l + 1][r].max(common[l][r + 1]),
+        };
+    }
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() || r < right.len() {
+        if l < left.len() && r < right.len() && left[l] == right[r] {
+            (l, r) = (l + 1, r + 1);
+        } else if r == right.len() || l < left.len() && common[l + 1][r] >= common[l][r + 1] {
+            _ = writeln!(shown, "- {}", left[l]);
+            l += 1;
+        } else {
+            _ = writeln!(shown, "+ {}", right[r]);
+            r += 1;
+        }
+    }
 }
