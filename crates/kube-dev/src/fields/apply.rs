@@ -36,13 +36,17 @@ pub(crate) fn apply(
     let last = managed.get(&owner).cloned();
     managed.0.retain(|entry| !entry.owner.is(&owner));
     let merged = merge(&place, Some(&live), Some(config)).unwrap_or_default();
-    let set = owned(kind, writer, &fields(&place, config));
+    let set = fields(&place, config);
     let time = last.as_ref().and_then(|last| last.time.clone());
     managed.0.push(Entry { owner: owner.clone(), time, set });
     let mut after = match last {
         Some(last) => prune(&place, &merged, &last.set, &managed),
         None => merged,
     };
+    // Only now, because what cannot be owned must not be pruned with what was.
+    for entry in managed.0.iter_mut().filter(|entry| entry.owner.is(&owner)) {
+        entry.set = owned(kind, writer, &entry.set);
+    }
     let changes = compare(&place, &live, &after);
     let changed = owned(kind, writer, &changes.set);
     let conflicts: Vec<_> = managed

@@ -4,6 +4,7 @@ mod apply;
 mod caller;
 mod delete;
 mod list;
+mod protobuf;
 mod query;
 mod scale;
 mod target;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::kinds::Kind;
 use crate::server::Api;
 use crate::store::{Part, name_of, namespace_of};
 use crate::table::table;
@@ -76,13 +78,13 @@ async fn object(api: Arc<Api>, target: Target, request: Request) -> Result<Respo
         (&Method::GET, None, _) => list(&api, &target, &query, as_table),
         (&Method::GET, Some(name), _) => get(&api, &target, name, as_table),
         (&Method::POST, None, _) if target.kind.namespaced != target.namespace.is_empty() => {
-            let object = decode(&parts.headers, &body)?;
+            let object = decode(target.kind, &parts.headers, &body)?;
             let Target { kind, namespace, .. } = &target;
             let created = caller.write(|store, stamp| store.create(kind, namespace, object, stamp))?;
             Ok(json_response(201, &caller.seen(&created, true)))
         }
         (&Method::PUT, Some(name), _) => {
-            let object = decode(&parts.headers, &body)?;
+            let object = decode(target.kind, &parts.headers, &body)?;
             update(&caller, name, |before| replace(&target, name, before, object))
         }
         (&Method::PATCH, Some(name), _) => {
@@ -197,10 +199,14 @@ fn wants_table(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("as=Table"))
 }
 
-fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
+fn decode(kind: &Kind, headers: &HeaderMap, body: &Bytes) -> Result<Value, ApiError> {
     match media_type(headers).as_str() {
         "application/json" => serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request(format!("the object provided is no JSON: {error}"))),
+        protobuf::MEDIA_TYPE => {
+            let why = format!("this is no {} in protobuf that is read here", kind.kind);
+            protobuf::decode(kind, body).ok_or_else(|| ApiError::bad_request(why))
+        }
         _ => Err(ApiError::media_type(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),
