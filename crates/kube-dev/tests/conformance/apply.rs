@@ -35,6 +35,8 @@ async fn maps_are_owned_key_by_key() {
     let patch = json!({"metadata": {"labels": {"a": "x"}, "annotations": {"q": "r"}}, "data": {"l": null}});
     t.patch(&format!("{path}?fieldManager=merger"), MERGE, patch).await;
     apply(&mut t, path, "two", kind, json!({"metadata": {"labels": {"a": "c"}}})).await;
+    apply(&mut t, path, "annotator", kind, json!({"metadata": {"annotations": {"r": "s"}}})).await;
+    apply(&mut t, path, "annotator", kind, json!({})).await;
     t.patch(path, MERGE, json!({"metadata": {"managedFields": [{}], "finalizers": null}})).await;
     apply(&mut t, path, "two", kind, json!({"data": {"k": "1"}})).await;
     t.end().await;

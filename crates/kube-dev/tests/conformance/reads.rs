@@ -1,5 +1,6 @@
 //! Lists, pages, selectors, watches.
 
+use kube_dev::Options;
 use serde_json::json;
 
 use crate::transcript::{MERGE, Transcript};
@@ -51,7 +52,16 @@ async fn watches_resume_and_end() {
     t.watch(&format!("{SECRETS}?watch=1"), 1).await;
     let initial = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     t.watch(&format!("{SECRETS}?{initial}"), 2).await;
-    t.watch("/api/v1/namespaces/{ns}/secrets?watch=1&resourceVersion=1", 1).await;
     t.get(&format!("{SECRETS}?watch=1&resourceVersion=abc")).await;
+    t.end().await;
+}
+
+/// A real plane forgets every five minutes (`--etcd-compaction-interval`).
+#[tokio::test]
+async fn a_watch_from_what_is_forgotten_is_gone() {
+    let mut t = Transcript::begin_with("gone", Options { history: 1, ..Options::default() }).await;
+    secret(&mut t, "a", "x").await;
+    secret(&mut t, "b", "x").await;
+    t.watch_until_gone(&format!("{SECRETS}?watch=1&resourceVersion=1")).await;
     t.end().await;
 }

@@ -33,11 +33,16 @@ pub(crate) struct Transcript {
 
 impl Transcript {
     pub(crate) async fn begin(scenario: &'static str) -> Transcript {
+        Transcript::begin_with(scenario, Options::default()).await
+    }
+
+    /// The same with a kube-dev of another kind, but without pods that come and go.
+    pub(crate) async fn begin_with(scenario: &'static str, options: Options) -> Transcript {
         let dir = tempfile::tempdir().unwrap();
         let (dev, kubeconfig) = match std::env::var_os("CONFORMANCE_KUBECONFIG") {
             Some(path) => (None, path.into()),
             None => {
-                let dev = KubeDev::start(Options { workloads: false, ..Options::default() }).await.unwrap();
+                let dev = KubeDev::start(Options { workloads: false, ..options }).await.unwrap();
                 let path = dir.path().join("kubeconfig");
                 std::fs::write(&path, dev.kubeconfig()).unwrap();
                 (Some(dev), path)
@@ -109,15 +114,42 @@ impl Transcript {
 
     /// The first events of a watch.
     pub(crate) async fn watch(&mut self, path: &str, events: usize) {
+        let events = self.events(path, events).await;
+        self.write_events(path, events);
+    }
+
+    /// The first event of a watch from a version that the plane forgets sooner or later.
+    pub(crate) async fn watch_until_gone(&mut self, path: &str) {
+        let forgetting = tokio::time::Instant::now() + Duration::from_secs(660);
+        let gone = loop {
+            let events = self.events(path, 1).await;
+            if events[0]["type"] == "ERROR" {
+                break events;
+            }
+            assert!(tokio::time::Instant::now() < forgetting, "the plane forgets nothing: {}", events[0]);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        self.write_events(path, gone);
+    }
+
+    async fn events(&self, path: &str, count: usize) -> Vec<Value> {
         let path = path.replace("{ns}", &self.namespace);
-        let request = Request::get(&path).body(Vec::new()).unwrap();
+        let request = Request::get(path).body(Vec::new()).unwrap();
         let mut lines = Box::pin(self.client.request_stream(request).await.unwrap().lines());
-        let asked = self.names.text(&path);
-        writeln!(self.text, "WATCH {asked}").unwrap();
-        for _ in 0..events {
+        let mut events = Vec::new();
+        while events.len() < count {
             let line = tokio::time::timeout(Duration::from_secs(60), lines.try_next()).await;
             let line = line.expect("an event within a minute").unwrap().expect("the watch goes on");
-            let event = self.names.json(serde_json::from_str(&line).unwrap());
+            events.push(serde_json::from_str(&line).unwrap());
+        }
+        events
+    }
+
+    fn write_events(&mut self, path: &str, events: Vec<Value>) {
+        let asked = self.names.text(&path.replace("{ns}", &self.namespace));
+        writeln!(self.text, "WATCH {asked}").unwrap();
+        for event in events {
+            let event = self.names.json(event);
             writeln!(self.text, "{event:#}").unwrap();
         }
         self.text.push('\n');
