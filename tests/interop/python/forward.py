@@ -13,48 +13,18 @@ and iproute2): its probes are real, and so is the connection to what the znodes 
 
 import argparse
 import json
-import os
-import pathlib
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import time
 import urllib.parse
 import urllib.request
-import uuid
 
+from cluster import ROOT, Cluster, eventually, ready_set, run
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-KUBECTL = [ROOT / "tests/controlplane/run", "kubectl"]
 ZKCLI = [ROOT / "tests/interop/apache/run", "cli"]
 CURATOR = "/services/orders"
 DUBBO = "/dubbo/com.acme.OrderService/providers"
-SETTLE_SECONDS = 30
-
-
-def kubectl(*arguments, namespace, stdin=None):
-    command = [*KUBECTL, "-n", namespace, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
-    return done.stdout
-
-
-def ready_set(namespace, service, port):
-    """The union of all slices, as Kubernetes documents it."""
-    label = f"kubernetes.io/service-name={service}"
-    slices = json.loads(kubectl("get", "endpointslices", "-l", label, "-o", "json", namespace=namespace))
-    ready = set()
-    for item in slices["items"]:
-        numbers = [p["port"] for p in item.get("ports") or [] if (p.get("name") or "") == port]
-        for endpoint in item.get("endpoints") or []:
-            if numbers and endpoint["conditions"].get("ready", True):
-                ready.add(f"{endpoint['addresses'][0]}:{numbers[0]}")
-    return ready
 
 
 def dubbo_addresses(names):
@@ -84,123 +54,26 @@ def by_zkcli(server, directory):
     return dubbo_addresses(names) if directory.startswith("/dubbo") else set(names)
 
 
-def eventually(what, condition):
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {SETTLE_SECONDS} s: {what}")
-        time.sleep(0.1)
-    return result
-
-
-class Processes:
-    """The server, the bridge and the witnesses, each with its log."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.running = {}
-
-    def start(self, name, *command, env=None):
-        log = open(self.directory / f"{name}.log", "a")
-        self.running[name] = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, env=env)
-
-    def end(self, name, how):
-        process = self.running.pop(name)
-        process.send_signal(how)
-        return process.wait(timeout=30)
-
-    def log(self, name):
-        return (self.directory / f"{name}.log").read_text()
-
-    def end_all(self):
-        for process in self.running.values():
-            process.kill()
-
-
-class Scenario:
+class Scenario(Cluster):
     def __init__(self, arguments, directory):
+        super().__init__(arguments.zoobridge, "forward", directory)
         self.arguments = arguments
-        self.namespace = f"forward-{uuid.uuid4().hex[:8]}"
-        self.processes = Processes(directory)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.server = f"127.0.0.1:{free.getsockname()[1]}"
-        self.config = directory / "zoobridge.yaml"
-        self.config.write_text(
-            f"cluster: forward\n"
-            f"zookeeper: {{connect: '{self.server}', sessionTimeout: 20s}}\n"
-            f"sessions: {{namespace: {self.namespace}}}\n"
-            f"leaderElection: {{namespace: {self.namespace}}}\n"
-            f"http: {{address: '127.0.0.1:0'}}\n"
-            f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo]}}\n"
-        )
-        self.kubeconfig = directory / "kubeconfig"
-        self.overlay = directory / "overlay"
-        self.overlay.mkdir()
-        self.replicas = 0
-        self.data = directory / "data"
         self.www = directory / "www"
         self.www.mkdir()
 
-    def kubectl(self, *arguments, stdin=None):
-        return kubectl(*arguments, namespace=self.namespace, stdin=stdin)
-
-    def grant(self):
-        """Creates the account of the deployed bridge, and a kubeconfig with its token."""
-        base = os.path.relpath(ROOT / "deploy/kustomize/bridge", self.overlay.resolve())
-        name = {"op": "replace", "path": "/metadata/name", "value": f"zoobridge-{self.namespace}"}
-        role = {"op": "replace", "path": "/roleRef/name", "value": name["value"]}
-        # Under names of their own: those of a bridge that is installed in this cluster stay as they are.
-        renamed = [("ClusterRole", [name]), ("ClusterRoleBinding", [name, role])]
-        kustomization = {
-            "namespace": self.namespace,
-            "resources": [base],
-            "replicas": [{"name": "zoobridge", "count": 0}],
-            "patches": [
-                {"target": {"kind": kind}, "patch": json.dumps(patch), "options": {"allowNameChange": True}}
-                for kind, patch in renamed
-            ],
-        }
-        (self.overlay / "kustomization.yaml").write_text(json.dumps(kustomization))
-        self.kubectl("apply", "-k", str(self.overlay))
-        config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
-        token = self.kubectl("create", "token", "zoobridge").strip()
-        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-        self.kubeconfig.write_text(json.dumps(config))
-
-    def start_bridge(self):
-        self.replicas += 1
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "POD_NAME": f"bridge-{self.replicas}"}
-        name = f"bridge-{self.replicas}"
-        self.processes.start(name, self.arguments.zoobridge, "run", "--config", self.config, env=environment)
-        return name
-
-    def leader(self):
-        """The replica that leads: of those that run, the one that says so."""
-        bridges = [name for name in self.processes.running if name.startswith("bridge")]
-        return next((name for name in bridges if "sessions attached" in self.processes.log(name)), None)
-
     def replace_leader(self, step, how):
         """Ends the leader; another one follows, and nothing changes in the tree."""
-        old = eventually("one leads", self.leader)
         before = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
-        assert self.processes.end(old, how) == (-how if how == signal.SIGKILL else 0), self.processes.log(old)
-        new = eventually("another one leads", self.leader)
-        assert "resumed=1" in self.processes.log(new), self.processes.log(new)
+        followed = self.end_leader(how)
         after = {name: self.kazoo.exists(f"{CURATOR}/{name}") for name in self.kazoo.get_children(CURATOR)}
         assert before == after, f"{step}: znodes changed"
-        print(f"  {step}: {new} follows {old}, no znode changed", flush=True)
+        print(f"  {step}: {followed}, no znode changed", flush=True)
         self.start_bridge()
 
     def start(self):
-        host, port = self.server.split(":")
-        settings = (f"dataDir={self.data}", f"clientPort={port}", f"clientPortAddress={host}", "tickTime=1000")
-        self.processes.start(
-            "server", self.arguments.zoobridge, "server", *(w for s in settings for w in ("--set", s))
-        )
+        self.start_server()
         self.kazoo = KazooClient(self.server, timeout=10)
         self.kazoo.start(timeout=30)
-        self.kubectl("create", "namespace", self.namespace)
         self.kubectl("apply", "-f", str(ROOT / "config/demo/orders.yaml"))
         self.grant()
         self.start_bridge()
@@ -334,13 +207,7 @@ class Scenario:
             assert any("was ready and not there" in self.processes.log(name) for name in failed)
         else:
             assert not failed, f"a consumer missed a ready endpoint: {failed}"
-        for name in [name for name in self.processes.running if name.startswith("bridge")]:
-            assert self.processes.end(name, signal.SIGTERM) == 0, self.processes.log(name)
-
-    def stop(self):
-        self.processes.end_all()
-        self.kubectl("delete", "-k", str(self.overlay), "--ignore-not-found", "--wait=false")
-        kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found", namespace="default")
+        self.end_bridges()
 
 
 CLASH = """
@@ -392,20 +259,7 @@ def main():
     parser.add_argument("--witness", required=True)
     parser.add_argument("--expect-faults", action="store_true")
     arguments = parser.parse_args()
-    if "KUBECONFIG" not in os.environ:
-        sys.exit("forward.py: KUBECONFIG names no cluster; tests/controlplane/run up starts one")
-    with tempfile.TemporaryDirectory() as directory:
-        scenario = Scenario(arguments, pathlib.Path(directory))
-        try:
-            scenario.start()
-            scenario.steps()
-            scenario.verdict()
-        except BaseException:
-            for log in sorted(pathlib.Path(directory).glob("*.log")):
-                print(f"--- the end of {log.name}\n" + "\n".join(log.read_text().splitlines()[-40:]))
-            raise
-        finally:
-            scenario.stop()
+    run(lambda directory: Scenario(arguments, directory))
     what = "the witness notices a build that deletes first" if arguments.expect_faults else "all well"
     print(f"forward: {what}")
 

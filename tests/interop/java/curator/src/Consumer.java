@@ -82,7 +82,7 @@ public class Consumer {
         cached.read(cache.getInstances());
         while (true) {
             queried.read(discovery.queryForInstances(name));
-            Thread.sleep(1);
+            Thread.sleep(5);
         }
     }
 }

@@ -1,13 +1,18 @@
 import com.acme.OrderService;
 import java.net.Inet4Address;
 import java.net.NetworkInterface;
+import java.net.ServerSocket;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ProtocolConfig;
+import org.apache.dubbo.config.ReferenceConfig;
 import org.apache.dubbo.config.RegistryConfig;
 import org.apache.dubbo.config.ServiceConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 
-/** Provider PORT: answers with the address of its pod, and registers itself nowhere. */
+/**
+ * Provider PORT READY-PORT: answers with the address of its pod, and registers itself nowhere. Listens on the second
+ * port once it has answered itself often enough to do so quickly.
+ */
 public class Provider {
     public static void main(String[] arguments) throws Exception {
         String address = NetworkInterface.getByName("eth0").inetAddresses()
@@ -32,6 +37,18 @@ public class Provider {
         application.setQosEnable(false);
         DubboBootstrap.getInstance().application(application)
                 .registry(new RegistryConfig(RegistryConfig.NO_AVAILABLE))
-                .protocol(protocol).service(service).start().await();
+                .protocol(protocol).service(service).start();
+        ReferenceConfig<OrderService> itself = References.orders();
+        itself.setUrl("dubbo://" + address + ":" + arguments[0]);
+        // The first calls take seconds while others start too.
+        itself.setTimeout(60_000);
+        for (int i = 0; i < 200; i++) {
+            References.call(itself.get(), i);
+        }
+        try (ServerSocket ready = new ServerSocket(Integer.parseInt(arguments[1]))) {
+            while (true) {
+                ready.accept().close();
+            }
+        }
     }
 }

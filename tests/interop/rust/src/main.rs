@@ -1,0 +1,67 @@
+//! A consumer that follows a Curator directory, on either of two ZooKeeper clients in Rust.
+//!
+//! ```text
+//! consumers zookeeper-client|tokio-zookeeper HOST:PORT /services/orders
+//! ```
+//!
+//! Prints what the Curator consumer in Java prints of its cache: `cache A B…` whenever the set differs, and `miss
+//! cache A` when an address comes back after it had been away, which never happens to a pod that is ready once.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use anyhow::{Context, bail};
+
+mod one_shot;
+mod persistent;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [library, server, directory] = arguments.as_slice() else {
+        bail!("usage: consumers zookeeper-client|tokio-zookeeper HOST:PORT DIRECTORY");
+    };
+    match library.as_str() {
+        "zookeeper-client" => persistent::follow(server, directory, Seen::default()).await,
+        "tokio-zookeeper" => one_shot::follow(server, directory, Seen::default()).await,
+        other => bail!("{other:?} is neither zookeeper-client nor tokio-zookeeper"),
+    }
+}
+
+/// What the consumer knows of the directory.
+#[derive(Default)]
+struct Seen {
+    known: BTreeSet<String>,
+    last: Option<BTreeSet<String>>,
+}
+
+impl Seen {
+    /// Takes one read of the whole directory: the data of each of its leaves.
+    fn read<'a>(&mut self, leaves: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<()> {
+        let now = leaves.map(address).collect::<anyhow::Result<BTreeSet<String>>>()?;
+        if self.last.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let mut out = std::io::stdout().lock();
+        let last = self.last.take().unwrap_or_default();
+        for back in now.difference(&last).filter(|address| self.known.contains(*address)) {
+            writeln!(out, "miss cache {back}")?;
+        }
+        self.known.extend(now.iter().cloned());
+        writeln!(out, "cache {}", now.iter().map(String::as_str).collect::<Vec<_>>().join(" "))?;
+        self.last = Some(now);
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Instance {
+    address: String,
+    port: u16,
+}
+
+fn address(data: &[u8]) -> anyhow::Result<String> {
+    let Instance { address, port } =
+        serde_json::from_slice(data).context("a leaf that Curator could not read")?;
+    Ok(format!("{address}:{port}"))
+}
