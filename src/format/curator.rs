@@ -6,9 +6,11 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use serde_json::Value;
 use zk_wire::path::{self, PathError};
 
-use super::Leaf;
+use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
+use super::{Leaf, shortened};
 use crate::model::Endpoint;
 
 /// What one Service publishes as Curator instances.
@@ -105,6 +107,44 @@ impl Curator {
     }
 }
 
+/// An instance of any release and of any payload: members may be missing, and what is not needed may be
+/// anything. With a port of each kind the plain one counts.
+///
+/// It is not ready if it says `enabled: false`, as Curator does since 2.12; if its payload has an
+/// `instance_status` that is not `UP`, as Spring Cloud's may; or a `weight` of 0, as Dubbo's may.
+pub(super) fn registered(service: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+    if data.len() > MAX_RECORD_BYTES {
+        return Err(Unreadable::TooLong(data.len()));
+    }
+    let Ok(Value::Object(record)) = serde_json::from_slice(data) else { return Err(Unreadable::NotJson) };
+    let ip = match record.get("address") {
+        None | Some(Value::Null) => return Err(Unreadable::NoAddress),
+        Some(Value::String(text)) => registered::address(text)?,
+        Some(other) => return Err(Unreadable::NotAnAddress(shortened(&other.to_string()))),
+    };
+    let port = ["port", "sslPort"].iter().find_map(|name| match record.get(*name) {
+        None | Some(Value::Null) => None,
+        Some(port) => Some(number(port)),
+    });
+    let port = port.flatten().and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0);
+    let metadata = |name| record.get("payload").and_then(|payload| payload.get("metadata")?.get(name));
+    let status = metadata("instance_status").and_then(Value::as_str).unwrap_or_default();
+    let is_up = status.trim().is_empty() || status.eq_ignore_ascii_case("UP");
+    let has_weight = metadata("weight").and_then(number) != Some(0);
+    let is_enabled = record.get("enabled") != Some(&Value::Bool(false));
+    Ok(Registered {
+        service: service.to_owned(),
+        ip,
+        port: port.ok_or(Unreadable::NoPort)?,
+        ready: is_enabled && is_up && has_weight,
+    })
+}
+
+/// A whole number, which some write as a string.
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
 /// The address in an instance's id.
 pub(super) fn address(id: &str) -> Option<IpAddr> {
     id.rsplit_once(':')?.0.parse().ok()
@@ -123,6 +163,103 @@ mod tests {
         assert_eq!(address(&leaf.name), Some(endpoint.ip));
         let expected = r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},{"value":":","variable":false},{"value":"port","variable":true}]}}"#;
         assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+    }
+
+    fn read(data: &str) -> Result<(String, bool), Unreadable> {
+        let read = registered("orders", data.as_bytes())?;
+        assert_eq!(read.service, "orders");
+        Ok((std::net::SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for ip in ["10.1.2.3", "fd00::1"] {
+            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
+            let leaf = Curator::new("orders").unwrap().leaf(endpoint, 0);
+            let expected =
+                Registered { service: "orders".to_owned(), ip: endpoint.ip, port: 8080, ready: true };
+            assert_eq!(registered("orders", &leaf.data), Ok(expected));
+        }
+    }
+
+    /// As `JsonInstanceSerializer`, Spring Cloud and Dubbo 3 write them (`formats.md` 2.2, 3.2, 4).
+    #[test]
+    fn instances_of_every_writer_are_read() {
+        for (writer, data, address, ready) in [
+            (
+                "Curator 5",
+                r#"{"name":"orders","id":"4e1c","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true}]}}"#,
+                "10.1.2.3:8080",
+                true,
+            ),
+            (
+                "Curator 2.13, disabled",
+                r#"{"name":"orders","id":"4e1c","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1,"serviceType":"STATIC","uriSpec":null,"enabled":false}"#,
+                "10.1.2.3:8080",
+                false,
+            ),
+            (
+                "Spring Cloud",
+                r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":{"@class":"org.springframework.cloud.zookeeper.discovery.ZookeeperInstance","id":"orders-1","name":"orders","metadata":{"instance_status":"UP","zone":"a"}},"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":null}"#,
+                "10.1.2.3:8080",
+                true,
+            ),
+            (
+                "Spring Cloud, out of service",
+                r#"{"address":"10.1.2.3","port":8080,"payload":{"metadata":{"instance_status":"OUT_OF_SERVICE"}}}"#,
+                "10.1.2.3:8080",
+                false,
+            ),
+            (
+                "Dubbo 3, by application",
+                r#"{"name":"orders","id":"10.1.2.3:20880","address":"10.1.2.3","port":20880,"sslPort":null,"payload":{"@class":"org.apache.dubbo.registry.zookeeper.ZookeeperInstance","id":"10.1.2.3:20880","name":"orders","metadata":{"dubbo.endpoints":"[{\"port\":20880,\"protocol\":\"dubbo\"}]","dubbo.metadata.revision":"62602d343f8ef72c09ae0136677b2c28","dubbo.metadata.storage-type":"remote","timestamp":"1700000000000"}},"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":null}"#,
+                "10.1.2.3:20880",
+                true,
+            ),
+            (
+                "Dubbo 3, without weight",
+                r#"{"address":"10.1.2.3","port":1,"payload":{"metadata":{"weight":"0"}}}"#,
+                "10.1.2.3:1",
+                false,
+            ),
+            ("TLS only", r#"{"address":"[fd00::1]","port":null,"sslPort":8443}"#, "[fd00::1]:8443", true),
+            (
+                "a port in quotes, a payload of text",
+                r#"{"address":"10.1.2.3","port":"8080","payload":"x"}"#,
+                "10.1.2.3:8080",
+                true,
+            ),
+        ] {
+            assert_eq!(read(data), Ok((address.to_owned(), ready)), "{writer}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_instance_is_told_by_its_reason() {
+        let name = |name: &str| Unreadable::NotAnAddress(name.to_owned());
+        for (data, expected) in [
+            ("", Unreadable::NotJson),
+            ("10.1.2.3", Unreadable::NotJson),
+            ("[]", Unreadable::NotJson),
+            ("{\"address\":", Unreadable::NotJson),
+            ("{}", Unreadable::NoAddress),
+            (r#"{"address":null,"port":1}"#, Unreadable::NoAddress),
+            (r#"{"address":"","port":1}"#, Unreadable::NoAddress),
+            (r#"{"address":7,"port":1}"#, name("7")),
+            (r#"{"address":"host.example","port":1}"#, name("host.example")),
+            (r#"{"address":"::ffff:10.1.2.3","port":1}"#, name("::ffff:10.1.2.3")),
+            (r#"{"address":"10.1.2.3"}"#, Unreadable::NoPort),
+            (r#"{"address":"10.1.2.3","port":0}"#, Unreadable::NoPort),
+            (r#"{"address":"10.1.2.3","port":70000}"#, Unreadable::NoPort),
+            (r#"{"address":"10.1.2.3","port":-1,"sslPort":1}"#, Unreadable::NoPort),
+            (r#"{"address":"10.1.2.3","port":{}}"#, Unreadable::NoPort),
+        ] {
+            assert_eq!(read(data), Err(expected), "{data}");
+        }
+        let long = format!("{{\"x\":\"{}\"}}", "y".repeat(MAX_RECORD_BYTES));
+        assert_eq!(read(&long), Err(Unreadable::TooLong(long.len())));
+        let deep = "[".repeat(MAX_RECORD_BYTES);
+        assert_eq!(read(&deep), Err(Unreadable::NotJson));
     }
 
     #[test]

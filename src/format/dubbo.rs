@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
 use super::{Leaf, shortened};
 use crate::model::Endpoint;
 
@@ -110,6 +111,13 @@ const RESERVED: [&str; 7] = ["anyhost", "category", "dynamic", "enabled", "inter
 
 /// What Dubbo 2.7 and later keep beside the interfaces.
 const SIBLINGS: [&str; 3] = ["config", "metadata", "mapping"];
+
+/// The directory of an interface's providers.
+pub(super) const PROVIDERS: &str = "providers";
+
+/// Protocols of what stands in a registry and is no provider (`formats.md` 8.1).
+const NO_PROVIDERS: [&str; 9] =
+    ["override", "route", "condition", "empty", "consumer", "admin", "registry", "mock", "injvm"];
 
 /// Written first, since dubbo2.js loses whatever is.
 const FIRST: &str = "anyhost";
@@ -241,6 +249,70 @@ fn form_encode(text: &str) -> String {
     utf8_percent_encode(text, FORM).to_string().replace(' ', "+")
 }
 
+/// As `java.net.URLDecoder` does, but that a `%` which is none stays.
+fn form_decode(text: &str) -> Result<String, Unreadable> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| Unreadable::NotText)
+}
+
+/// The interface that a child of the root stands for.
+pub(super) fn interface(child: &str) -> Option<String> {
+    if child.len() > MAX_RECORD_BYTES || SIBLINGS.contains(&child) {
+        return None;
+    }
+    form_decode(child).ok().filter(|interface| !interface.is_empty())
+}
+
+/// A provider of any release (`formats.md` 8.1). Beside the parameters of a consumer's match only its address
+/// counts; it is not ready if it says `enabled=false` or `disabled=true`, or has the weight 0.
+pub(super) fn registered(interface: &str, name: &str) -> Result<Registered, Unreadable> {
+    if name.len() > MAX_RECORD_BYTES {
+        return Err(Unreadable::TooLong(name.len()));
+    }
+    let mut url = form_decode(name)?;
+    if !url.contains("://") && url.contains("%3A%2F%2F") {
+        // Some encode twice.
+        url = form_decode(&url)?;
+    }
+    let (protocol, rest) = url.split_once("://").ok_or(Unreadable::NotUrl)?;
+    let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if NO_PROVIDERS.contains(&protocol) {
+        return Err(Unreadable::NotProvider { what: "protocol", value: shortened(protocol) });
+    }
+    // Java's parser since 2.7.8 takes both; without a value a name stands for itself.
+    let parameters: BTreeMap<_, _> =
+        query.split(['&', ';']).map(|one| one.split_once('=').unwrap_or((one, one))).collect();
+    let parameter = |name| parameters.get(name).copied().filter(|value| !value.is_empty());
+    if let Some(category) = parameter("category").filter(|&category| category != PROVIDERS) {
+        return Err(Unreadable::NotProvider { what: "category", value: shortened(category) });
+    }
+    if let Some(says) = parameter("interface").filter(|&says| says != interface) {
+        return Err(Unreadable::Misplaced { directory: shortened(interface), says: shortened(says) });
+    }
+    let authority = location.split('/').next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, behind)| behind);
+    let (host, port) = authority.rsplit_once(':').ok_or(Unreadable::NoPort)?;
+    let ip = registered::address(host)?;
+    let port = port.parse().ok().filter(|&port| port > 0).ok_or(Unreadable::NoPort)?;
+    let is_enabled = parameter("enabled") != Some("false") && parameter("disabled") != Some("true");
+    let has_weight = parameter("weight").and_then(|weight| weight.trim().parse().ok()) != Some(0i64);
+    let service = key(interface, parameter("version"), parameter("group"))?;
+    Ok(Registered { service, ip, port, ready: is_enabled && has_weight })
+}
+
+/// `interface[:version[:group]]`. A group may have a ':' in it, for nothing comes behind it.
+fn key(interface: &str, version: Option<&str>, group: Option<&str>) -> Result<String, Unreadable> {
+    match (version, group) {
+        (Some(version), _) if version.contains(':') => Err(Unreadable::Version(shortened(version))),
+        (None, None) => Ok(interface.to_owned()),
+        (Some(version), None) => Ok(format!("{interface}:{version}")),
+        (version, Some(group)) => Ok(format!("{interface}:{}:{group}", version.unwrap_or_default())),
+    }
+}
+
 /// The address in a provider's name.
 pub(super) fn address(name: &str) -> Option<IpAddr> {
     let url = percent_decode_str(name).decode_utf8().ok()?;
@@ -250,6 +322,8 @@ pub(super) fn address(name: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::Protocol;
 
@@ -274,6 +348,101 @@ mod tests {
         assert!(leaf.data.is_empty());
         for ip in ["10.1.2.3", "fd00::1"] {
             assert_eq!(address(&dubbo.leaf(endpoint(ip)).name), Some(ip.parse().unwrap()));
+        }
+    }
+
+    const ORDERS: &str = "com.acme.OrderService";
+
+    fn read(url: &str) -> Result<(String, String, bool), Unreadable> {
+        let Registered { service, ip, port, ready } = registered(ORDERS, &form_encode(url))?;
+        Ok((service, SocketAddr::new(ip, port).to_string(), ready))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (key, ip) in
+            [("com.acme.OrderService:1.0.0:g1", "10.1.2.3"), (ORDERS, "fd00::1"), ("a.B::g", "10.1.2.3")]
+        {
+            let dubbo = Dubbo::new(key, "orders", "weight=200").unwrap();
+            let name = dubbo.leaf(endpoint(ip)).name;
+            let expected =
+                Registered { service: key.to_owned(), ip: ip.parse().unwrap(), port: 20880, ready: true };
+            assert_eq!(registered(&dubbo.interface, &name), Ok(expected));
+            assert_eq!(interface(&dubbo.directory()), Some(dubbo.interface));
+        }
+    }
+
+    /// The names that providers of these releases gave their znodes.
+    #[test]
+    fn providers_of_every_release_are_read() {
+        for (release, name) in [
+            (
+                "2.7.23",
+                "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fanyhost%3Dtrue%26application%3Dorders%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26generic%3Dfalse%26interface%3Dcom.acme.OrderService%26methods%3Dcreate%2Cget%26pid%3D1%26release%3D2.7.23%26revision%3D1.0.0%26side%3Dprovider%26timestamp%3D1700000000000%26version%3D1.0.0",
+            ),
+            (
+                "3.3.6",
+                "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fapplication%3Dorders%26background%3Dfalse%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26executor-management-mode%3Disolation%26file-cache%3Dtrue%26generic%3Dfalse%26interface%3Dcom.acme.OrderService%26methods%3Dcreate%2Cget%26prefer.serialization%3Dhessian2%2Cfastjson2%26release%3D3.3.6%26service-name-mapping%3Dtrue%26side%3Dprovider%26timestamp%3D1700000000000%26version%3D1.0.0",
+            ),
+        ] {
+            let Registered { service, ip, port, ready } = registered(ORDERS, name).unwrap();
+            let address = SocketAddr::new(ip, port).to_string();
+            let expected = ("com.acme.OrderService:1.0.0", "10.1.2.3:20880", true);
+            assert_eq!((&*service, &*address, ready), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn providers_are_read_as_consumers_read_them() {
+        for (url, service, address, ready) in [
+            ("dubbo://10.1.2.3:1", ORDERS, "10.1.2.3:1", true),
+            ("tri://10.1.2.3:1/x?weight=0", ORDERS, "10.1.2.3:1", false),
+            ("dubbo://10.1.2.3:1/x?enabled=false", ORDERS, "10.1.2.3:1", false),
+            ("dubbo://10.1.2.3:1/x?disabled=true", ORDERS, "10.1.2.3:1", false),
+            ("dubbo://u:p@10.1.2.3:1/x?group=g", "com.acme.OrderService::g", "10.1.2.3:1", true),
+            ("dubbo://10.1.2.3:1/x?group=a:b", "com.acme.OrderService::a:b", "10.1.2.3:1", true),
+            ("dubbo://10.1.2.3:1/x?a=1;version=2", "com.acme.OrderService:2", "10.1.2.3:1", true),
+            ("dubbo://10.1.2.3:1/x?version=&group", "com.acme.OrderService::group", "10.1.2.3:1", true),
+            ("dubbo://fd00::12:20880/x", ORDERS, "[fd00::12]:20880", true),
+            ("dubbo://[fd00::12]:20880/x", ORDERS, "[fd00::12]:20880", true),
+            ("dubbo://10.1.2.3:1/ctx/x?interface=com.acme.OrderService", ORDERS, "10.1.2.3:1", true),
+            ("dubbo%3A%2F%2F10.1.2.3%3A1", ORDERS, "10.1.2.3:1", true),
+        ] {
+            assert_eq!(read(url), Ok((service.to_owned(), address.to_owned(), ready)), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_provider_is_told_by_its_reason() {
+        let address = |text: &str| Unreadable::NotAnAddress(text.to_owned());
+        let protocol = |value: &str| Unreadable::NotProvider { what: "protocol", value: value.to_owned() };
+        for (url, expected) in [
+            ("_lock", Unreadable::NotUrl),
+            ("empty://0.0.0.0/x", protocol("empty")),
+            ("override://10.1.2.3:1/x", protocol("override")),
+            (
+                "dubbo://10.1.2.3:1/x?category=consumers",
+                Unreadable::NotProvider { what: "category", value: "consumers".to_owned() },
+            ),
+            (
+                "dubbo://10.1.2.3:1/x?interface=a.B",
+                Unreadable::Misplaced { directory: ORDERS.to_owned(), says: "a.B".to_owned() },
+            ),
+            ("dubbo://10.1.2.3/x", Unreadable::NoPort),
+            ("dubbo://10.1.2.3:0/x", Unreadable::NoPort),
+            ("dubbo://10.1.2.3:65536/x", Unreadable::NoPort),
+            ("dubbo://:1/x", Unreadable::NoAddress),
+            ("dubbo://host.example:1/x", address("host.example")),
+            ("dubbo://fe80::1%eth0:1/x", address("fe80::1%eth0")),
+            ("dubbo://10.1.2.3:1/x?version=1:2", Unreadable::Version("1:2".to_owned())),
+        ] {
+            assert_eq!(read(url), Err(expected), "{url}");
+        }
+        assert_eq!(registered(ORDERS, "dubbo%FF"), Err(Unreadable::NotText));
+        let long = "x".repeat(MAX_RECORD_BYTES + 1);
+        assert_eq!(registered(ORDERS, &long), Err(Unreadable::TooLong(long.len())));
+        for sibling in SIBLINGS {
+            assert_eq!(interface(sibling), None);
         }
     }
 
@@ -362,5 +531,20 @@ mod tests {
         }
         let error = Dubbo::new(&"/".repeat(100_000), "orders", "").unwrap_err().to_string();
         assert!(error.len() < 400, "{} bytes", error.len());
+    }
+
+    proptest! {
+        /// Whatever somebody registers, reading it ends.
+        #[test]
+        fn no_registration_panics(name in any::<String>(), data in prop::collection::vec(any::<u8>(), 0..200)) {
+            let url = format!("dubbo://{name}");
+            for text in [&name, &url, &form_encode(&url)] {
+                let _ = registered(ORDERS, text);
+                let _ = interface(text);
+            }
+            let _ = super::super::curator::registered(&name, &data);
+            let json = format!("{{\"address\":\"10.0.0.1\",\"port\":1,\"payload\":{data:?}}}");
+            prop_assert!(super::super::curator::registered(&name, json.as_bytes()).is_ok());
+        }
     }
 }

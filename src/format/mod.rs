@@ -1,14 +1,18 @@
 //! The bytes that consumers read. Each format has its file and says what it writes, byte by byte.
 //!
 //! A format maps one endpoint of one publication to one leaf: a name and its data. Pure and stable: the same
-//! input gives the same bytes in every release, so that an upgrade writes nothing.
+//! input gives the same bytes in every release, so that an upgrade writes nothing. Beside what it writes, each
+//! file reads what others wrote in that format.
 
 pub mod curator;
 pub mod dubbo;
+mod registered;
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
+
+pub use registered::{MAX_RECORD_BYTES, Registered, Unreadable};
 
 /// A leaf below a format's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,42 @@ impl Format {
         match self {
             Format::Curator => curator::address(name),
             Format::Dubbo => dubbo::address(name),
+        }
+    }
+
+    /// The name of the service or interface whose instances are below this child of the format's root; `None`
+    /// if there are none.
+    #[must_use]
+    pub fn service_of(self, child: &str) -> Option<String> {
+        match self {
+            Format::Curator => Some(child.to_owned()),
+            Format::Dubbo => dubbo::interface(child),
+        }
+    }
+
+    /// Between a service's znode and its instances.
+    #[must_use]
+    pub fn between(self) -> Option<&'static str> {
+        match self {
+            Format::Curator => None,
+            Format::Dubbo => Some(dubbo::PROVIDERS),
+        }
+    }
+
+    /// Is an instance what its znode's name says, and not the data?
+    #[must_use]
+    pub fn is_in_the_name(self) -> bool {
+        self == Format::Dubbo
+    }
+
+    /// Reads what somebody registered below [`Format::service_of`].
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn registered(self, service: &str, name: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+        match self {
+            Format::Curator => curator::registered(service, data),
+            Format::Dubbo => dubbo::registered(service, name),
         }
     }
 }

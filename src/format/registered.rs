@@ -1,0 +1,80 @@
+//! What somebody else registered. Untrusted: whatever it is, reading it ends with an instance or with the
+//! reason why it is none, and never looks at more than [`MAX_RECORD_BYTES`].
+
+use std::net::IpAddr;
+
+/// One instance, as far as an import needs it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Registered {
+    /// Which service: a Curator name, or a Dubbo interface with its version and group, in Dubbo's own form
+    /// `interface[:version[:group]]`.
+    pub service: String,
+    /// Where it listens.
+    pub ip: IpAddr,
+    /// At which port.
+    pub port: u16,
+    /// Does it want traffic? Not if it is disabled or out of service, or if its weight is 0.
+    pub ready: bool,
+}
+
+/// Why something is no instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Unreadable {
+    /// Too long to look at.
+    #[error("it has {0} bytes; at most {MAX_RECORD_BYTES} are read")]
+    TooLong(usize),
+    /// Not JSON, or not an object.
+    #[error("its data is no JSON object")]
+    NotJson,
+    /// Bytes that are no text.
+    #[error("its name is no UTF-8 when it is decoded")]
+    NotText,
+    /// No URL.
+    #[error("its name is no URL")]
+    NotUrl,
+    /// A URL of something else than a provider.
+    #[error("it is no provider: its {what} is {value:?}")]
+    NotProvider {
+        /// protocol or category
+        what: &'static str,
+        /// What is there instead.
+        value: String,
+    },
+    /// A provider of something else than the directory says.
+    #[error("it is in the directory of {directory:?} and says that it is {says:?}")]
+    Misplaced {
+        /// The interface of the directory.
+        directory: String,
+        /// What the provider says.
+        says: String,
+    },
+    /// No address.
+    #[error("it has no address")]
+    NoAddress,
+    /// A name instead of an address.
+    #[error("{0:?} is no address; names are not resolved")]
+    NotAnAddress(String),
+    /// No port, or one that nobody can connect to.
+    #[error("it has no port from 1 to 65535")]
+    NoPort,
+    /// A version that another group could be taken for.
+    #[error("its version {0:?} has a ':' in it")]
+    Version(String),
+}
+
+/// No instance is longer: no name of a provider, no data of a Curator instance. Dubbo's URLs have 350 to 900
+/// bytes.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024;
+
+/// An address, perhaps in brackets. An IPv4 address in IPv6 form is none, since Kubernetes takes none.
+pub(super) fn address(text: &str) -> Result<IpAddr, Unreadable> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match bare.parse() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            Err(Unreadable::NotAnAddress(super::shortened(text)))
+        }
+        Ok(ip) => Ok(ip),
+        Err(_) if text.is_empty() => Err(Unreadable::NoAddress),
+        Err(_) => Err(Unreadable::NotAnAddress(super::shortened(text))),
+    }
+}
