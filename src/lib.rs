@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod plan;
+pub mod reverse;
 pub mod session;
 pub mod telemetry;

@@ -1,11 +1,13 @@
 //! What the bridge knows of Kubernetes: plain values, no client, no clock.
 
+pub mod cidr;
 pub mod endpoint;
 pub mod ready;
 pub mod service;
 pub mod slice;
 pub mod znode;
 
+pub use cidr::{Cidr, CidrError};
 pub use endpoint::{Endpoint, Protocol};
 pub use ready::{PortChoice, ReadyError, ready, ready_addresses};
 pub use service::{ANNOTATION_PREFIX, Service, ServiceKey, ServicePort};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use zk_wire::path::{self, PathError};
 
 /// A valid path. Cheap to copy: it is kept in several places.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct ZnodePath(Arc<str>);
 
 impl ZnodePath {
@@ -59,6 +60,14 @@ impl ZnodePath {
     #[must_use]
     pub fn close_bytes(&self) -> usize {
         4 + self.0.len()
+    }
+}
+
+impl TryFrom<String> for ZnodePath {
+    type Error = PathError;
+
+    fn try_from(path: String) -> Result<Self, PathError> {
+        ZnodePath::new(&path)
     }
 }
 

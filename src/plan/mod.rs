@@ -20,7 +20,8 @@ pub use batch::{Op, Step, Steps, steps};
 pub use desired::{Desired, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use publication::{Asked, Publication, Target, publications};
-pub use rules::{PatternError, Rule, Rules};
+pub use rules::{Pattern, PatternError, Rule, Rules};
+pub(crate) use rules::{anything, matches};
 
 use crate::format::Format;
 use crate::format::dubbo::DubboError;

@@ -45,7 +45,8 @@ pub struct PatternError {
     pub reason: String,
 }
 
-fn anything() -> Vec<Pattern> {
+/// The pattern of everything.
+pub(crate) fn anything() -> Vec<Pattern> {
     vec![Pattern(glob::Pattern::new("*").unwrap_or_default())]
 }
 
@@ -84,7 +85,8 @@ impl Rule {
     }
 }
 
-fn matches(patterns: &[Pattern], text: &str) -> bool {
+/// Does one of them fit?
+pub(crate) fn matches(patterns: &[Pattern], text: &str) -> bool {
     patterns.iter().any(|pattern| pattern.0.matches(text))
 }
 

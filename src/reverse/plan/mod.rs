@@ -1,0 +1,78 @@
+//! What should be in Kubernetes, and the way there: pure functions over values.
+//!
+//! ```text
+//!   znodes ──read, admit──▶ Registry ──sources──▶ claims by Service name ─┐
+//!   what is there under that name ────────────────────────────────────────┴─plan─▶ changes
+//! ```
+
+mod change;
+mod claims;
+mod import;
+mod names;
+mod pack;
+mod registry;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use change::{Change, Plan, plan};
+pub use claims::{Claim, Claims};
+pub use import::{Import, Inadmissible, PortError, PortRange};
+pub use names::{is_label, service_name, slice_name};
+pub use pack::{Members, SLICE_ENDPOINTS, pack};
+pub use registry::{Backends, Directory, Finding, Leaf, Registry, Source};
+pub use state::{EndpointsThere, OurService, ServiceThere, SliceThere, State, Version};
+
+/// Why something that is registered is not imported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refused {
+    /// Somebody has a Service of that name.
+    #[error("{0} is not imported: this Service is not ours; it is imported when that is gone")]
+    Foreign(Source),
+    /// Somebody has `Endpoints` of that name.
+    #[error("no Endpoints are written for {0}: those that are there are not ours")]
+    ForeignEndpoints(Source),
+    /// Something else is imported under that name.
+    #[error("{what} is not imported: this Service stands for {by}")]
+    Taken {
+        /// What is registered.
+        what: Source,
+        /// What is imported.
+        by: Source,
+    },
+    /// Somebody gave the Service a selector.
+    #[error("{0} is not imported any more: this Service has a selector, so its slices are not ours alone")]
+    Selector(Source),
+    /// The import has its fill.
+    #[error("{what} is not imported: the import has {limit} Services, its maxServices")]
+    TooManyServices {
+        /// What is registered.
+        what: Source,
+        /// The limit.
+        limit: usize,
+    },
+    /// The Service has its fill.
+    #[error("{surplus} endpoints of {what} are not imported: the import's maxEndpoints is {limit}")]
+    TooManyEndpoints {
+        /// What is registered.
+        what: Source,
+        /// The limit.
+        limit: usize,
+        /// How many are left out.
+        surplus: usize,
+    },
+}
+
+impl Refused {
+    /// The reason of its Event, one word in CamelCase.
+    #[must_use]
+    pub fn event_reason(&self) -> &'static str {
+        match self {
+            Refused::Foreign(_) | Refused::ForeignEndpoints(_) => "NotOurs",
+            Refused::Taken { .. } => "NameTaken",
+            Refused::Selector(_) => "HasSelector",
+            Refused::TooManyServices { .. } => "TooManyServices",
+            Refused::TooManyEndpoints { .. } => "TooManyEndpoints",
+        }
+    }
+}
