@@ -9,6 +9,7 @@ use zk_client::ConnectString;
 
 use crate::model::ZnodePath;
 use crate::plan::{Roots, Rules};
+use crate::reverse::plan::{Import, is_label};
 
 /// The whole configuration, with defaults for whatever was not written.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Config {
     pub http: Http,
     /// Who may publish what.
     pub rules: Rules,
+    /// What is registered and becomes Services.
+    #[serde(default)]
+    pub imports: Vec<Import>,
 }
 
 /// The ensemble and how to talk to it.
@@ -212,6 +216,7 @@ impl Config {
         })?;
         config.paths.check()?;
         config.fence_directory()?;
+        config.check_imports()?;
         if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&config.zookeeper.session_timeout) {
             return Err(ConfigError::Value {
                 key: "zookeeper.sessionTimeout",
@@ -239,6 +244,32 @@ impl Config {
             });
         }
         Ok(config)
+    }
+
+    /// Each Service says by its labels which import of which cluster it is of.
+    fn check_imports(&self) -> Result<(), ConfigError> {
+        let own = path("paths.own", &self.paths.own)?;
+        let value = |key, value: &str, reason: &str| ConfigError::Value {
+            key,
+            value: value.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if !self.imports.is_empty() && !is_label(&self.cluster) {
+            let reason = "is no DNS label, and with imports it becomes a label of Services";
+            return Err(value("cluster", &self.cluster, reason));
+        }
+        for (index, import) in self.imports.iter().enumerate() {
+            import.check().map_err(|(key, reason)| {
+                value("imports", &import.name, &format!("makes no sense: its {key} {reason}"))
+            })?;
+            if self.imports[..index].iter().any(|other| other.name == import.name) {
+                return Err(value("imports", &import.name, "is the name of two of them"));
+            }
+            if import.root == own || import.root.is_below(&own) || own.is_below(&import.root) {
+                return Err(value("imports", &import.name, "has a root that overlaps paths.own"));
+            }
+        }
+        Ok(())
     }
 
     /// How long the Lease lasts without renewal.
@@ -325,6 +356,19 @@ mod tests {
         assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
     }
 
+    /// An import with one key as given.
+    fn import(given: &str) -> String {
+        let mut import = String::new();
+        for line in
+            ["name: a", "format: curator", "root: /services", "namespace: legacy", "addresses: [10.0.0.0/8]"]
+        {
+            let is_given = given.split(':').next() == line.split(':').next();
+            import += &if is_given { String::new() } else { format!("{line}, ") };
+        }
+        format!("{{zookeeper: {{connect: zk}}, rules: [], imports: [{{{import}{given}}}]}}")
+            .replace(", }, {", "}, {")
+    }
+
     #[test]
     fn what_makes_no_sense_is_told_with_its_place() {
         for (yaml, part) in [
@@ -342,6 +386,22 @@ mod tests {
             ("{zookeeper: {connect: zk}, rules: [], http: {address: localhost}}", "localhost"),
             ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),
             ("{zookeeper: {connect: zk}, rules: [{formats: [curato]}]}", "curato"),
+            ("{zookeeper: {connect: zk}, rules: [], imports: [{name: a}]}", "format"),
+            (&import("name: A b"), "DNS label"),
+            (&import("namespace: ''"), "namespace"),
+            (&import("addresses: []"), "nothing could be imported"),
+            (&import("addresses: [10.0.0.1/8]"), "10.0.0.1/8"),
+            (&import("ports: [9-8]"), "9-8"),
+            (&import("maxServices: 0"), "maxServices"),
+            (&import("root: services"), "starts with '/'"),
+            (&import("root: /zoobridge/x"), "paths.own"),
+            (&import("root: /"), "paths.own"),
+            (&import("names: ['[a']"), "[a"),
+            (&import("port: 80"), "port"),
+            (
+                &import("}, {name: a, format: dubbo, root: /dubbo, namespace: b, addresses: [10.0.0.0/8]"),
+                "two of them",
+            ),
             ("zookeeper: [", "line"),
         ] {
             let error = Config::parse(yaml).unwrap_err().to_string();

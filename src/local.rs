@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 
-use crate::apply::{BridgeError, BridgeSubject, Instruments, Status};
-use crate::cli::bridge;
+use crate::apply::{BridgeSubject, Instruments, Status};
+use crate::cli::{both, bridge, importer};
 use crate::config::Config;
 use crate::http::Subject;
 use crate::metrics::ServerSubject;
-use crate::observe::watch::observations;
+use crate::reverse::ImportStatus;
 use crate::session::{CredentialStore, Leadership};
 
 /// A server and a bridge, as whoever watches over both of them sees them.
@@ -30,8 +30,9 @@ pub struct LocalSubject {
 pub struct RunningBridge {
     instruments: Instruments,
     status: watch::Receiver<Status>,
+    imports: watch::Receiver<ImportStatus>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<Result<(), BridgeError>>,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 /// A server, an API and a bridge.
@@ -72,10 +73,14 @@ impl RunningBridge {
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let instruments = Instruments::default();
+        let importer = importer(config, client.clone(), leadership.clone(), "default", &instruments)?;
         let bridge = bridge(config, client.clone(), store, leadership, &instruments)?;
-        let status = instruments.status();
-        let task = tokio::spawn(bridge.run(observations(&client, &instruments.watches), stop.clone()));
-        Ok(RunningBridge { instruments, status, stop, task })
+        let (status, imports) = (instruments.status(), importer.status());
+        let task = tokio::spawn({
+            let (stop, instruments) = (stop.clone(), instruments.clone());
+            async move { both(bridge, importer, &client, &instruments, stop).await }
+        });
+        Ok(RunningBridge { instruments, status, imports, stop, task })
     }
 
     /// What it is doing.
@@ -90,13 +95,19 @@ impl RunningBridge {
         self.instruments.subject()
     }
 
+    /// What its reverse direction is doing.
+    #[must_use]
+    pub fn imports(&self) -> ImportStatus {
+        *self.imports.borrow()
+    }
+
     /// Stops it as a SIGTERM does.
     ///
     /// # Errors
     /// It had ended by itself.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        Ok(self.task.await??)
+        self.task.await?
     }
 
     /// Waits until it ends by itself.
@@ -104,7 +115,7 @@ impl RunningBridge {
     /// # Errors
     /// Why it ended.
     pub async fn ended(self) -> anyhow::Result<()> {
-        Ok(self.task.await??)
+        self.task.await?
     }
 
     /// Ends it as a SIGKILL does.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt};
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zk_wire::codes::EventType;
@@ -31,6 +31,7 @@ pub struct Bridge {
     pool: PoolStart,
     events: Events,
     instruments: Instruments,
+    started: watch::Sender<Option<Pool>>,
 }
 
 /// A bridge that leads.
@@ -149,7 +150,13 @@ impl Bridge {
         instruments: Instruments,
     ) -> Self {
         let events = Events::new(client, instruments.apply.events.clone());
-        Bridge { rules, roots, pool, events, instruments }
+        Bridge { rules, roots, pool, events, instruments, started: watch::Sender::default() }
+    }
+
+    /// The pool, once this process leads and it has been started. It is gone when the bridge ends.
+    #[must_use]
+    pub fn pool(&self) -> watch::Receiver<Option<Pool>> {
+        self.started.subscribe()
     }
 
     /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
@@ -162,7 +169,7 @@ impl Bridge {
         observations: impl Stream<Item = Observation> + Send,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules, roots, pool, events, instruments } = self;
+        let Bridge { rules, roots, pool, events, instruments, started: pool_started } = self;
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observations);
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
@@ -187,6 +194,7 @@ impl Bridge {
             Err(PoolError::Fenced) => return Err(BridgeError::Fenced),
             Err(error) => return Err(BridgeError::Start(error)),
         };
+        pool_started.send_replace(Some(pool.clone()));
         let mut leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited),
             rules,

@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 use super::metrics::Told;
 use crate::api_error::said;
 use crate::metrics::CounterBy;
-use crate::model::{ANNOTATION_PREFIX, Service};
+use crate::model::{ANNOTATION_PREFIX, Service, ServiceKey};
 use crate::plan::Refusal;
 
 /// Reports transitions.
 #[derive(Clone)]
-pub(super) struct Events {
+pub(crate) struct Events {
     recorder: Recorder,
     /// Events under way; further ones are dropped, and the log has them.
     room: Arc<Semaphore>,
@@ -62,8 +62,31 @@ impl Events {
         service: &Service,
         type_: EventType,
         reason: &str,
-        mut note: String,
+        note: String,
         refusal: Option<&Refusal>,
+    ) {
+        let about = ObjectReference {
+            field_path: refusal
+                .and_then(Refusal::annotation)
+                .map(|annotation| format!("metadata.annotations[{ANNOTATION_PREFIX}{annotation}]")),
+            ..reference(&service.key, &service.uid, &service.resource_version)
+        };
+        let znode = refusal.and_then(Refusal::path).map(|path| ObjectReference {
+            kind: Some("Znode".to_owned()),
+            name: Some(path.to_string()),
+            ..ObjectReference::default()
+        });
+        self.tell(about, znode, type_, reason, note);
+    }
+
+    /// An Event about an object, and what else it is about.
+    pub(crate) fn tell(
+        &self,
+        about: ObjectReference,
+        secondary: Option<ObjectReference>,
+        type_: EventType,
+        reason: &str,
+        mut note: String,
     ) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.told.inc(Told::Dropped);
@@ -78,22 +101,7 @@ impl Events {
             reason: reason.to_owned(),
             note: Some(note),
             action: "Publish".to_owned(),
-            secondary: refusal.and_then(Refusal::path).map(|path| ObjectReference {
-                kind: Some("Znode".to_owned()),
-                name: Some(path.to_string()),
-                ..ObjectReference::default()
-            }),
-        };
-        let about = ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Service".to_owned()),
-            namespace: Some(service.key.namespace.to_string()),
-            name: Some(service.key.name.to_string()),
-            uid: Some(service.uid.to_string()),
-            resource_version: Some(service.resource_version.to_string()),
-            field_path: refusal
-                .and_then(Refusal::annotation)
-                .map(|annotation| format!("metadata.annotations[{ANNOTATION_PREFIX}{annotation}]")),
+            secondary,
         };
         let (recorder, told) = (self.recorder.clone(), self.told.clone());
         tokio::spawn(async move {
@@ -106,5 +114,18 @@ impl Events {
                 Err(_) => tracing::warn!("cannot write an Event: no answer within {TIMEOUT:?}"),
             }
         });
+    }
+}
+
+/// One state of a Service.
+pub(crate) fn reference(key: &ServiceKey, uid: &str, resource_version: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        namespace: Some(key.namespace.to_string()),
+        name: Some(key.name.to_string()),
+        uid: Some(uid.to_owned()),
+        resource_version: Some(resource_version.to_owned()),
+        field_path: None,
     }
 }

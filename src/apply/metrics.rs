@@ -178,6 +178,11 @@ impl ApplyMetrics {
 }
 
 impl Instruments {
+    /// What writes Events, and counts them.
+    pub(crate) fn events(&self, client: kube::Client) -> super::Events {
+        super::Events::new(client, self.apply.events.clone())
+    }
+
     /// What the bridge is doing, now and later.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {

@@ -19,4 +19,5 @@ mod queue;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};
+pub(crate) use events::{Events, reference};
 pub use metrics::{BridgeSubject, Instruments};

@@ -7,7 +7,7 @@ mod server;
 
 use std::process::ExitCode;
 
-pub(crate) use run::bridge;
+pub(crate) use run::{both, bridge, importer};
 
 use clap::{Parser, Subcommand};
 

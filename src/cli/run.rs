@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::http::HttpServer;
 use crate::lease::{Election, Elector, Timing};
 use crate::observe::watch::{WATCH_SECONDS, observations};
+use crate::reverse::Importer;
 use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 
 /// What was typed.
@@ -57,7 +58,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     if config.leader_election.enabled {
         let (mut elector, until) = elector(&config, client.clone(), &namespace);
-        let bridge = bridge(&config, client.clone(), store, Leadership::Lease(until), &instruments)?;
+        let leadership = Leadership::Lease(until);
+        let importer = importer(&config, client.clone(), leadership.clone(), &namespace, &instruments)?;
+        let bridge = bridge(&config, client.clone(), store, leadership, &instruments)?;
         let renewing = CancellationToken::new();
         // In a task of its own: a busy bridge must not make it late.
         let mut electing = tokio::spawn({
@@ -69,9 +72,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         });
         let (mut elector, ended) = tokio::select! {
             // The bridge lets go of its sessions while the Lease is still renewed.
-            ended = bridge.run(observations(&client, &instruments.watches), stop.clone()) => {
+            ended = both(bridge, importer, &client, &instruments, stop.clone()) => {
                 renewing.cancel();
-                ((&mut electing).await?.0, ended.map_err(anyhow::Error::from))
+                ((&mut electing).await?.0, ended)
             }
             elected = &mut electing => {
                 let (elector, lost) = elected?;
@@ -81,14 +84,40 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         elector.release().await;
         ended?;
     } else {
+        let importer = importer(&config, client.clone(), Leadership::Sole, &namespace, &instruments)?;
         let bridge = bridge(&config, client.clone(), store, Leadership::Sole, &instruments)?;
-        bridge.run(observations(&client, &instruments.watches), stop.clone()).await?;
+        both(bridge, importer, &client, &instruments, stop.clone()).await?;
     }
     if !stop.is_cancelled() {
         bail!("the bridge ended by itself");
     }
     asked.await??;
     Ok(())
+}
+
+/// Both directions. When one ends, the other does: what one of them cannot mend a new process may.
+pub(crate) async fn both(
+    bridge: Bridge,
+    importer: Importer,
+    client: &Client,
+    instruments: &Instruments,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ending = stop.child_token();
+    let pool = bridge.pool();
+    let forward = async {
+        let ended = bridge.run(observations(client, &instruments.watches), ending.clone()).await;
+        ending.cancel();
+        ended
+    };
+    let reverse = async {
+        let ended = importer.run(pool, ending.clone()).await;
+        ending.cancel();
+        ended
+    };
+    let (forward, reverse) = tokio::join!(forward, reverse);
+    forward?;
+    Ok(reverse?)
 }
 
 /// A candidate for the Lease, under a name that no other process has.
@@ -115,10 +144,7 @@ pub(crate) fn bridge(
     leadership: Leadership,
     instruments: &Instruments,
 ) -> anyhow::Result<Bridge> {
-    let auth = match &config.zookeeper.digest_file {
-        Some(path) => vec![digest(path)?],
-        None => Vec::new(),
-    };
+    let auth = auth(config)?;
     let pool = PoolConfig {
         connect: config.zookeeper.connect.clone(),
         session_timeout: config.zookeeper.session_timeout,
@@ -128,6 +154,26 @@ pub(crate) fn bridge(
     };
     let pool = PoolStart { config: pool, store, leadership };
     Ok(Bridge::new(config.rules.clone(), config.roots()?, client, pool, instruments.clone()))
+}
+
+/// An importer as the configuration wants it; it may have nothing to do. `namespace` is the one that the bridge
+/// runs in.
+///
+/// # Errors
+/// A file that the configuration names cannot be read.
+pub(crate) fn importer(
+    config: &Config,
+    client: Client,
+    leadership: Leadership,
+    namespace: &str,
+    instruments: &Instruments,
+) -> anyhow::Result<Importer> {
+    let events = instruments.events(client.clone());
+    Ok(Importer::new(config, auth(config)?, client, leadership, namespace, events))
+}
+
+fn auth(config: &Config) -> anyhow::Result<Vec<Auth>> {
+    config.zookeeper.digest_file.iter().map(|path| digest(path)).collect()
 }
 
 /// The secret never becomes part of an error.

@@ -168,6 +168,7 @@ mod tests {
             created_ms: 0,
             annotations: [].into(),
             ports: ports.iter().map(|&(name, number)| port(name, number, Protocol::Tcp)).collect(),
+            is_imported: false,
             is_external_name: false,
             prefers_ipv4: true,
         }

@@ -30,6 +30,8 @@ pub struct Service {
     pub annotations: BTreeMap<String, String>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// Came it from ZooKeeper? Then it does not go back.
+    pub is_imported: bool,
     /// An ExternalName Service has no endpoints, whatever slices are left over.
     pub is_external_name: bool,
     /// Does it have IPv4 addresses? Then those are published, and IPv6 ones are not.

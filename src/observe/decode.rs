@@ -27,10 +27,13 @@ pub struct Malformed {
 type Read<T> = Result<T, &'static str>;
 
 /// The label that says which Service a slice belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label that says who writes a slice; our own are not read back.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-const OURSELVES: &str = "zoobridge.io";
+pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(crate) const OUR_SLICES: &str = "zoobridge.io";
+/// The label that says who writes a Service; what we imported is not published.
+pub(crate) const MANAGER: &str = "app.kubernetes.io/managed-by";
+pub(crate) const OURSELVES: &str = "zoobridge";
 
 /// A Service.
 ///
@@ -99,6 +102,11 @@ fn read_service(metadata: &Metadata, spec: &Field<ServiceSpec>) -> Read<Service>
             })
             .collect(),
         ports: ports.filter_map(|port| service_port(port).transpose()).collect::<Read<_>>()?,
+        is_imported: known
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(MANAGER))
+            .is_some_and(|it| it == OURSELVES),
         is_external_name: spec.r#type.get("spec.type")?.is_some_and(|kind| kind == "ExternalName"),
         prefers_ipv4: ip_families.is_empty() || ip_families.into_iter().any(|family| family == "IPv4"),
     })
@@ -119,7 +127,7 @@ fn read_slice(object: &SliceObject) -> Read<Option<(ServiceKey, Slice)>> {
     let name = key(metadata)?;
     let label = |label| metadata.known.labels.as_ref().and_then(|labels| labels.get(label));
     let service = label(SERVICE_NAME).filter(|service| !service.is_empty());
-    let Some(service) = service.filter(|_| label(MANAGED_BY).is_none_or(|manager| manager != OURSELVES))
+    let Some(service) = service.filter(|_| label(MANAGED_BY).is_none_or(|manager| manager != OUR_SLICES))
     else {
         return Ok(None);
     };
@@ -207,7 +215,7 @@ mod tests {
             serde_json::json!(null),
             serde_json::json!({"a": "b"}),
             serde_json::json!({SERVICE_NAME: ""}),
-            serde_json::json!({SERVICE_NAME: "x", MANAGED_BY: OURSELVES}),
+            serde_json::json!({SERVICE_NAME: "x", MANAGED_BY: OUR_SLICES}),
         ] {
             assert_eq!(slice(&object(nobody.clone())), Ok(None), "{nobody}");
         }

@@ -24,23 +24,30 @@ pub fn observations(
     client: &Client,
     metrics: &WatchMetrics,
 ) -> impl Stream<Item = Observation> + Send + use<> {
-    let watched = |watched| (client.clone(), metrics.clone(), watched);
-    let services = watch::<ServiceObject>(watched(Watched::Service)).map(Observation::Service);
-    let slices = watch::<SliceObject>(watched(Watched::EndpointSlice)).map(Observation::Slice);
+    let counted = |watched| Some((metrics.clone(), watched));
+    let (services, slices) =
+        (Api::<ServiceObject>::all(client.clone()), Api::<SliceObject>::all(client.clone()));
+    let config = watcher::Config::default();
+    let services = watch(services, config.clone(), counted(Watched::Service)).map(Observation::Service);
+    let slices = watch(slices, config, counted(Watched::EndpointSlice)).map(Observation::Slice);
     futures::stream::select(services, slices)
 }
 
-fn watch<K>(
-    (client, metrics, watched): (Client, WatchMetrics, Watched),
-) -> impl Stream<Item = watcher::Event<K>> + Send
+/// Watches what `config` selects, and counts it there, if it is. Never ends.
+pub(crate) fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    counted: Option<(WatchMetrics, Watched)>,
+) -> impl Stream<Item = watcher::Event<K>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    watcher(Api::<K>::all(client), config).default_backoff().filter_map(move |event| {
+    watcher(api, config.timeout(WATCH_SECONDS)).default_backoff().filter_map(move |event| {
         let seen = match event {
             Ok(event) => {
-                metrics.observed(watched, &event);
+                if let Some((metrics, watched)) = &counted {
+                    metrics.observed(*watched, &event);
+                }
                 Some(event)
             }
             Err(watcher::Error::WatchError(status)) if status.code == 410 => {
@@ -48,7 +55,9 @@ where
                 None
             }
             Err(error) => {
-                metrics.failed(watched);
+                if let Some((metrics, watched)) = &counted {
+                    metrics.failed(*watched);
+                }
                 tracing::warn!(kind = %K::kind(&()), "cannot watch, trying again: {}", reason(&error));
                 None
             }

@@ -65,6 +65,9 @@ pub enum Refusal {
         /// Why not.
         reason: ReadyError,
     },
+    /// It came from ZooKeeper.
+    #[error("this Service was imported from ZooKeeper and is not published there again")]
+    Imported,
     /// Dubbo consumers before 2.7 fail as a whole on one IPv6 provider.
     #[error(
         "dubbo: IPv6 providers break consumers before 2.7; allow them by annotation zoobridge.io/dubbo-ipv6"
@@ -127,6 +130,7 @@ impl Refusal {
             Refusal::BadAnnotation { .. } => "BadAnnotation",
             Refusal::NotGranted { .. } => "NotGranted",
             Refusal::Endpoints { .. } => "PortNotFound",
+            Refusal::Imported => "Imported",
             Refusal::DubboIpv6 => "Ipv6NotAllowed",
             Refusal::Conflict { .. } => "Conflict",
             Refusal::Rejected { .. } => "Rejected",
@@ -145,7 +149,10 @@ impl Refusal {
                 Some(format.to_string())
             }
             Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
-            Refusal::Conflict { .. } | Refusal::Rejected { .. } | Refusal::OverBudget { .. } => None,
+            Refusal::Imported
+            | Refusal::Conflict { .. }
+            | Refusal::Rejected { .. }
+            | Refusal::OverBudget { .. } => None,
         }
     }
 

@@ -80,6 +80,12 @@ pub struct Asked {
 #[must_use]
 pub fn publications(service: &Service, rules: &Rules) -> Asked {
     let mut asked = Asked::default();
+    if service.is_imported {
+        // What came from ZooKeeper does not go back, whatever is asked for.
+        let asks = service.annotations.keys().any(|name| KNOWN.contains(&name.as_str()));
+        asked.refusals.extend(asks.then_some(Refusal::Imported));
+        return asked;
+    }
     for annotation in service.annotations.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
         let known = KNOWN.join(", ");
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
@@ -207,6 +213,7 @@ mod tests {
             created_ms: 0,
             annotations: annotations.collect(),
             ports: vec![ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp }],
+            is_imported: false,
             is_external_name: false,
             prefers_ipv4: true,
         }

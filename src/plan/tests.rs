@@ -37,6 +37,7 @@ fn service(annotations: &[(&str, &str)]) -> Service {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         ports: vec![port("http", 80), port("dubbo", 20880)],
+        is_imported: false,
         is_external_name: false,
         prefers_ipv4: true,
     }
@@ -191,4 +192,18 @@ fn directories_exist_before_the_first_endpoint() {
     let paths: Vec<_> = desired.directories.iter().map(ZnodePath::as_str).collect();
     assert_eq!(paths, ["/dubbo/com.acme.A/providers", "/dubbo/com.acme.B/providers", "/services/orders"]);
     assert_eq!(changes.directories, desired.directories);
+}
+
+#[test]
+fn what_was_imported_is_not_published_whatever_asks_for_it() {
+    let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo], publish: true}]").unwrap();
+    for (annotations, refused) in
+        [(&[("curator", ""), ("dubbo", "a.B")][..], 1), (&[("source", "/services/orders")], 0), (&[], 0)]
+    {
+        let mut service = service(annotations);
+        service.is_imported = true;
+        let desired = desired(Some(&service), [slice(&[(1, true)])].iter(), &rules, &roots());
+        assert!(desired.leaves.is_empty() && desired.directories.is_empty());
+        assert_eq!(desired.refusals.len(), refused, "{:?}", desired.refusals);
+    }
 }

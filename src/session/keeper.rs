@@ -154,6 +154,7 @@ impl Shared {
 
     /// Takes a session into the pool, and keeps it attached from now on.
     pub(super) fn keep(self: &Arc<Self>, session: Session, events: Events, connector: Connector) {
+        lock(&self.ever).insert(session.credentials().id);
         let slot = Arc::new(Slot::new(session));
         lock(&self.slots).push(Arc::clone(&slot));
         let shared = Arc::clone(self);
@@ -253,6 +254,7 @@ impl Shared {
             self.sleep(RETRY_FIRST).await?;
         };
         self.stand_back_if_fenced(&session).await?;
+        lock(&self.ever).insert(session.credentials().id);
         {
             let mut tenant = lock(&slot.tenant);
             tenant.credentials = session.credentials();

@@ -225,6 +225,7 @@ impl Pool {
             not_opened: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
+            ever: Mutex::default(),
             events,
             ended,
             // Not a child of `stop`: a graceful stop finishes its writes before it lets go.
@@ -257,6 +258,12 @@ impl Pool {
     pub fn attached(&self) -> (usize, usize) {
         let slots = self.0.slots();
         (slots.iter().filter(|slot| slot.room().attached).count(), slots.len())
+    }
+
+    /// Is or was this session one of ours, or of the leader before us? Its ephemerals came from Kubernetes.
+    #[must_use]
+    pub fn ever_owned(&self, session: SessionId) -> bool {
+        lock(&self.0.ever).contains(&session)
     }
 
     /// What is at these paths, one answer each.

@@ -33,6 +33,8 @@ pub(super) struct Shared {
     /// Held while credentials are saved, so that none are overwritten with older ones.
     pub(super) saving: tokio::sync::Mutex<()>,
     pub(super) watched: Mutex<BTreeSet<ZnodePath>>,
+    /// Every session that the pool has or had.
+    pub(super) ever: Mutex<BTreeSet<SessionId>>,
     pub(super) events: mpsc::Sender<PoolEvent>,
     /// Why the pool ended by itself.
     pub(super) ended: watch::Sender<Option<PoolEnd>>,

@@ -21,6 +21,7 @@ impl Shared {
     pub(super) async fn start(self: &Arc<Self>) -> Result<Inherited, PoolError> {
         self.leadership.acquired().await;
         let kept = self.load().await?;
+        lock(&self.ever).extend(kept.iter().map(|credentials| credentials.id));
         let resuming = kept.into_iter().enumerate().map(|(index, credentials)| async move {
             let id = credentials.id;
             let mut connector = self.connector(index);

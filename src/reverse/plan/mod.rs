@@ -64,6 +64,17 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// What is registered and refused.
+    #[must_use]
+    pub fn what(&self) -> &Source {
+        match self {
+            Refused::Foreign(what) | Refused::ForeignEndpoints(what) | Refused::Selector(what) => what,
+            Refused::Taken { what, .. }
+            | Refused::TooManyServices { what, .. }
+            | Refused::TooManyEndpoints { what, .. } => what,
+        }
+    }
+
     /// The reason of its Event, one word in CamelCase.
     #[must_use]
     pub fn event_reason(&self) -> &'static str {

@@ -1,0 +1,265 @@
+//! What is in Kubernetes: Services, whosever they are, and our slices and `Endpoints`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{Endpoints, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+
+use super::objects::Identity;
+use super::plan::{EndpointsThere, Import, ServiceThere, SliceThere, State, Version};
+use crate::model::{ServiceKey, ZnodePath};
+use crate::observe::decode::{MANAGED_BY, OUR_SLICES};
+use crate::observe::watch::watch;
+
+/// Something that a watch saw. The last one is of `Endpoints` of one namespace.
+pub(super) enum Observation {
+    Service(watcher::Event<Service>),
+    Slice(watcher::Event<EndpointSlice>),
+    Endpoints(String, watcher::Event<Endpoints>),
+}
+
+/// What is known of it.
+pub(super) struct Cluster {
+    identity: Identity,
+    services: Cache<ServiceThere>,
+    slices: Cache<(ServiceKey, SliceThere)>,
+    by_service: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    endpoints: BTreeMap<String, Cache<EndpointsThere>>,
+}
+
+/// Objects of one kind, by their own names.
+struct Cache<T> {
+    objects: HashMap<ServiceKey, (Version, T)>,
+    /// What a list under way has mentioned.
+    staged: Option<HashMap<ServiceKey, (Version, T)>>,
+    is_complete: bool,
+}
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Cache { objects: HashMap::new(), staged: None, is_complete: false }
+    }
+}
+
+/// Watches all of it. `Endpoints` are watched only where they are wanted. Never ends.
+pub(super) fn observations(
+    client: &Client,
+    imports: &[Import],
+) -> impl Stream<Item = Observation> + Send + use<> {
+    let config = watcher::Config::default();
+    let services = watch(Api::<Service>::all(client.clone()), config.clone(), None).map(Observation::Service);
+    let ours = config.clone().labels(&format!("{MANAGED_BY}={OUR_SLICES}"));
+    let slices = watch(Api::<EndpointSlice>::all(client.clone()), ours, None).map(Observation::Slice);
+    let mut streams: Vec<BoxStream<'static, Observation>> = vec![services.boxed(), slices.boxed()];
+    for namespace in namespaces(imports) {
+        let watched = watch(Api::<Endpoints>::namespaced(client.clone(), &namespace), config.clone(), None);
+        streams.push(watched.map(move |event| Observation::Endpoints(namespace.clone(), event)).boxed());
+    }
+    futures::stream::select_all(streams)
+}
+
+fn namespaces(imports: &[Import]) -> BTreeSet<String> {
+    imports.iter().filter(|import| import.endpoints).map(|import| import.namespace.clone()).collect()
+}
+
+impl Cluster {
+    pub(super) fn new(identity: Identity, imports: &[Import]) -> Self {
+        Cluster {
+            identity,
+            services: Cache::default(),
+            slices: Cache::default(),
+            by_service: BTreeMap::new(),
+            endpoints: namespaces(imports).into_iter().map(|name| (name, Cache::default())).collect(),
+        }
+    }
+
+    /// Has every watch completed a list? Before that nothing is known to be absent.
+    pub(super) fn is_synced(&self) -> bool {
+        self.services.is_complete
+            && self.slices.is_complete
+            && self.endpoints.values().all(|cache| cache.is_complete)
+    }
+
+    /// Takes an observation in; returns the Services that may look different now.
+    pub(super) fn observe(&mut self, observation: Observation) -> BTreeSet<ServiceKey> {
+        let identity = self.identity.clone();
+        match observation {
+            Observation::Service(event) => {
+                self.services.observe(event, |object| Some(identity.service(object)))
+            }
+            Observation::Slice(event) => {
+                let before = self.slices.observe(event, |object| identity.slice(object));
+                self.index(before)
+            }
+            Observation::Endpoints(namespace, event) => match self.endpoints.get_mut(&namespace) {
+                Some(cache) => cache.observe(event, |object| Some(identity.endpoints(object))),
+                None => BTreeSet::new(),
+            },
+        }
+    }
+
+    /// Slices of these names have changed: which Services they belonged and belong to.
+    fn index(&mut self, names: BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        let mut changed = BTreeSet::new();
+        for name in names {
+            let now = self.slices.objects.get(&name).map(|(_, (service, _))| service.clone());
+            // A slice is named after its Service, so few have to be looked at.
+            let begins: Vec<_> = self
+                .by_service
+                .iter()
+                .filter(|(service, slices)| service.namespace == name.namespace && slices.contains(&name))
+                .map(|(service, _)| service.clone())
+                .collect();
+            for before in begins {
+                if let Some(slices) = self.by_service.get_mut(&before) {
+                    slices.remove(&name);
+                }
+                changed.insert(before);
+            }
+            if let Some(service) = now {
+                self.by_service.entry(service.clone()).or_default().insert(name);
+                changed.insert(service);
+            }
+        }
+        self.by_service.retain(|_, slices| !slices.is_empty());
+        changed
+    }
+
+    /// What a write of ours left: the watch will say the same, later.
+    pub(super) fn service_is(&mut self, object: Service) -> BTreeSet<ServiceKey> {
+        self.observe(Observation::Service(watcher::Event::Apply(object)))
+    }
+
+    /// As [`Cluster::service_is`].
+    pub(super) fn slice_is(&mut self, object: EndpointSlice) -> BTreeSet<ServiceKey> {
+        self.observe(Observation::Slice(watcher::Event::Apply(object)))
+    }
+
+    /// As [`Cluster::service_is`].
+    pub(super) fn endpoints_are(&mut self, object: Endpoints) -> BTreeSet<ServiceKey> {
+        let namespace = object.namespace().unwrap_or_default();
+        self.observe(Observation::Endpoints(namespace, watcher::Event::Apply(object)))
+    }
+
+    /// What is there under a Service's name.
+    pub(super) fn state(&self, key: &ServiceKey) -> State {
+        let names = self.by_service.get(key).into_iter().flatten();
+        let slices = names.filter_map(|name| {
+            let (_, (_, slice)) = self.slices.objects.get(name)?;
+            Some((name.name.to_string(), slice.clone()))
+        });
+        let endpoints = self.endpoints.get(&*key.namespace);
+        State {
+            service: self.services.objects.get(key).map(|(_, service)| service.clone()),
+            slices: slices.collect(),
+            endpoints: endpoints.and_then(|cache| Some(cache.objects.get(key)?.1.clone())),
+        }
+    }
+
+    /// All Services that we wrote, and those whose slices we did.
+    pub(super) fn ours(&self) -> BTreeSet<ServiceKey> {
+        let ours = self.services.objects.iter();
+        let ours = ours.filter(|(_, (_, service))| matches!(service, ServiceThere::Ours(_)));
+        ours.map(|(key, _)| key.clone()).chain(self.by_service.keys().cloned()).collect()
+    }
+
+    /// The Services that stand for something in this directory.
+    pub(super) fn of_directory(&self, directory: &ZnodePath) -> BTreeSet<ServiceKey> {
+        let is_of = |service: &ServiceThere| match service {
+            ServiceThere::Ours(ours) => ours.source.as_ref().is_some_and(|it| it.directory == *directory),
+            ServiceThere::Foreign(_) => false,
+        };
+        let services = self.services.objects.iter().filter(|(_, (_, service))| is_of(service));
+        services.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many Services an import has.
+    pub(super) fn count(&self, import: &str) -> usize {
+        let services = self.services.objects.values();
+        services
+            .filter(|(_, service)| matches!(service, ServiceThere::Ours(ours) if ours.import == import))
+            .count()
+    }
+}
+
+impl<T: PartialEq> Cache<T> {
+    /// Returns the names of what may look different now. `None` of `read` is an object that does not count.
+    fn observe<K>(&mut self, event: watcher::Event<K>, read: impl Fn(&K) -> Option<T>) -> BTreeSet<ServiceKey>
+    where
+        K: kube::Resource<DynamicType = ()> + Debug,
+    {
+        match event {
+            watcher::Event::Init => {
+                self.staged = Some(HashMap::new());
+                BTreeSet::new()
+            }
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                let (name, version) = named(object.meta());
+                let before = self.objects.get(&name);
+                // A watch tells of a write of ours after its answer did.
+                if before.is_some_and(|(known, _)| is_older(&version, known)) {
+                    if let (Some(staged), Some(known)) = (&mut self.staged, self.objects.remove(&name)) {
+                        staged.insert(name, known);
+                    }
+                    return BTreeSet::new();
+                }
+                match (&mut self.staged, read(&object)) {
+                    (Some(staged), Some(object)) => drop(staged.insert(name, (version, object))),
+                    (Some(staged), None) => drop(staged.remove(&name)),
+                    (None, Some(object)) => {
+                        self.objects.insert(name.clone(), (version, object));
+                        return BTreeSet::from([name]);
+                    }
+                    (None, None) => {
+                        self.objects.remove(&name);
+                        return BTreeSet::from([name]);
+                    }
+                }
+                BTreeSet::new()
+            }
+            watcher::Event::Delete(object) => {
+                let (name, version) = named(object.meta());
+                if let Some(staged) = &mut self.staged {
+                    staged.remove(&name);
+                    return BTreeSet::new();
+                }
+                // Another object may have the name already.
+                if self.objects.get(&name).is_some_and(|(known, _)| known.uid == version.uid) {
+                    self.objects.remove(&name);
+                }
+                BTreeSet::from([name])
+            }
+            watcher::Event::InitDone => {
+                let now = self.staged.take().unwrap_or_default();
+                let names: BTreeSet<_> = now.keys().chain(self.objects.keys()).cloned().collect();
+                let changed = names.into_iter().filter(|name| self.objects.get(name) != now.get(name));
+                let changed = changed.collect();
+                self.objects = now;
+                self.is_complete = true;
+                changed
+            }
+        }
+    }
+}
+
+fn named(metadata: &ObjectMeta) -> (ServiceKey, Version) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let name = ServiceKey::new(&text(&metadata.namespace), &text(&metadata.name));
+    let version = Version {
+        uid: text(&metadata.uid).into(),
+        resource_version: text(&metadata.resource_version).into(),
+    };
+    (name, version)
+}
+
+/// Of the same object. Versions are numbers that grow.
+fn is_older(version: &Version, than: &Version) -> bool {
+    let number = |version: &Version| version.resource_version.parse::<u64>().ok();
+    version.uid == than.uid && number(version) < number(than)
+}

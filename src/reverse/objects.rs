@@ -1,0 +1,215 @@
+//! Our objects as the API server has them: what is written, and how it is read back.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Endpoints, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::plan::{
+    Backends, Change, EndpointsThere, Members, OurService, ServiceThere, SliceThere, Source, Version,
+};
+use crate::model::{Family, ServiceKey, ZnodePath};
+use crate::observe::decode::{MANAGED_BY, MANAGER, OUR_SLICES, OURSELVES, SERVICE_NAME};
+
+/// Which bridge this is. Two bridges of one cluster differ in their Lease, two clusters in their name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The configuration's `cluster`.
+    pub(super) cluster: String,
+    /// Namespace and name of the Lease.
+    pub(super) lease: String,
+}
+
+const IMPORT: &str = "zoobridge.io/import";
+const CLUSTER: &str = "zoobridge.io/cluster";
+const LEASE: &str = "zoobridge.io/lease";
+const DIRECTORY: &str = "zoobridge.io/source";
+const SERVICE: &str = "zoobridge.io/source-service";
+/// Kubernetes' mirroring controller leaves such `Endpoints` alone.
+const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
+
+impl Identity {
+    /// The name and the whole of an object, without the precondition; `None` for what is deleted.
+    pub(super) fn body(&self, key: &ServiceKey, change: &Change) -> Option<Value> {
+        match change {
+            Change::Service { import, source, port, .. } => Some(json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {
+                    "name": &*key.name,
+                    "labels": {MANAGER: "zoobridge", IMPORT: import, CLUSTER: self.cluster},
+                    "annotations": {
+                        LEASE: self.lease, DIRECTORY: source.directory.as_str(), SERVICE: source.service,
+                    },
+                },
+                "spec": {"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}]},
+            })),
+            Change::Slice { name, family, port, members, service_uid, .. } => {
+                let endpoints: Vec<_> = members
+                    .iter()
+                    .map(|(ip, ready)| json!({"addresses": [ip], "conditions": {"ready": ready}}))
+                    .collect();
+                Some(json!({
+                    "apiVersion": "discovery.k8s.io/v1",
+                    "kind": "EndpointSlice",
+                    "metadata": {
+                        "name": name,
+                        "labels": {SERVICE_NAME: &*key.name, MANAGED_BY: OUR_SLICES, CLUSTER: self.cluster},
+                        "annotations": {LEASE: self.lease},
+                        "ownerReferences": [owner(key, service_uid)],
+                    },
+                    "addressType": if *family == Family::Ipv4 { "IPv4" } else { "IPv6" },
+                    "ports": [{"name": "", "port": port, "protocol": "TCP"}],
+                    "endpoints": endpoints,
+                }))
+            }
+            Change::Endpoints { backends, service_uid, .. } => Some(json!({
+                "apiVersion": "v1",
+                "kind": "Endpoints",
+                "metadata": {
+                    "name": &*key.name,
+                    "labels": {MANAGER: "zoobridge", SKIP_MIRROR: "true", CLUSTER: self.cluster},
+                    "annotations": {LEASE: self.lease},
+                    "ownerReferences": [owner(key, service_uid)],
+                },
+                "subsets": subsets(backends),
+            })),
+            Change::DeleteSlice { .. } | Change::DeleteEndpoints { .. } | Change::DeleteService { .. } => {
+                None
+            }
+        }
+    }
+
+    /// A Service, whosever it is.
+    pub(super) fn service(&self, object: &Service) -> ServiceThere {
+        let metadata = &object.metadata;
+        let version = version(metadata);
+        let import = label(metadata, IMPORT);
+        let Some(import) = import.filter(|_| self.is_ours(metadata, MANAGER, OURSELVES)) else {
+            return ServiceThere::Foreign(version);
+        };
+        let spec = object.spec.clone().unwrap_or_default();
+        let annotation = |name| metadata.annotations.as_ref()?.get(name).map(String::as_str);
+        let source = || {
+            let directory = ZnodePath::new(annotation(DIRECTORY)?).ok()?;
+            Some(Source { directory, service: annotation(SERVICE)?.to_owned() })
+        };
+        let port = match spec.ports.as_deref() {
+            Some([port]) if port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP") => {
+                u16::try_from(port.port).ok()
+            }
+            _ => None,
+        };
+        ServiceThere::Ours(OurService {
+            version,
+            import: import.to_owned(),
+            source: source(),
+            port,
+            has_selector: spec.selector.is_some_and(|selector| !selector.is_empty()),
+            is_terminating: metadata.deletion_timestamp.is_some(),
+        })
+    }
+
+    /// A slice with its Service, if it is ours.
+    pub(super) fn slice(&self, object: &EndpointSlice) -> Option<(ServiceKey, SliceThere)> {
+        let metadata = &object.metadata;
+        if !self.is_ours(metadata, MANAGED_BY, OUR_SLICES) || metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let service = ServiceKey::new(metadata.namespace.as_deref()?, label(metadata, SERVICE_NAME)?);
+        let family = match object.address_type.as_str() {
+            "IPv4" => Family::Ipv4,
+            "IPv6" => Family::Ipv6,
+            _ => Family::Fqdn,
+        };
+        let port = match object.ports.as_deref() {
+            Some([port]) if port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP") => {
+                port.port.and_then(|port| u16::try_from(port).ok())
+            }
+            _ => None,
+        };
+        let mut members = Some(Members::new());
+        for endpoint in &object.endpoints {
+            let ip: Option<IpAddr> = endpoint.addresses.first().and_then(|ip| ip.parse().ok());
+            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+            let one = ip.zip(ready).filter(|_| endpoint.addresses.len() == 1);
+            members = members.zip(one).and_then(|(mut members, (ip, ready))| {
+                members.insert(ip, ready).is_none().then_some(members)
+            });
+        }
+        let owners = metadata.owner_references.iter().flatten();
+        let service_uid =
+            owners.filter(|owner| owner.kind == "Service").map(|owner| owner.uid.as_str().into());
+        let service_uid = service_uid.last();
+        Some((service, SliceThere { version: version(metadata), family, port, members, service_uid }))
+    }
+
+    /// An `Endpoints` object, whosever it is.
+    pub(super) fn endpoints(&self, object: &Endpoints) -> EndpointsThere {
+        let metadata = &object.metadata;
+        if !self.is_ours(metadata, MANAGER, OURSELVES) {
+            return EndpointsThere::Foreign;
+        }
+        let mut backends = Some(Backends::new());
+        for subset in object.subsets.iter().flatten() {
+            let ports = subset.ports.iter().flatten();
+            for port in ports.filter_map(|port| u16::try_from(port.port).ok()) {
+                let addresses = subset.addresses.iter().flatten().map(|address| (&address.ip, true));
+                let unready = subset.not_ready_addresses.iter().flatten().map(|address| (&address.ip, false));
+                for (ip, ready) in addresses.chain(unready) {
+                    backends = backends.zip(ip.parse().ok()).map(|(mut backends, ip)| {
+                        backends.insert(SocketAddr::new(ip, port), ready);
+                        backends
+                    });
+                }
+            }
+        }
+        let is_marked = label(metadata, SKIP_MIRROR) == Some("true");
+        EndpointsThere::Ours(version(metadata), backends.filter(|_| is_marked))
+    }
+
+    fn is_ours(&self, metadata: &ObjectMeta, manager: &str, ourselves: &str) -> bool {
+        let lease = metadata.annotations.as_ref().and_then(|annotations| annotations.get(LEASE));
+        label(metadata, manager) == Some(ourselves)
+            && label(metadata, CLUSTER) == Some(&self.cluster)
+            && lease == Some(&self.lease)
+    }
+}
+
+fn label<'m>(metadata: &'m ObjectMeta, name: &str) -> Option<&'m str> {
+    metadata.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+fn version(metadata: &ObjectMeta) -> Version {
+    let text = |text: &Option<String>| Arc::from(text.as_deref().unwrap_or_default());
+    Version { uid: text(&metadata.uid), resource_version: text(&metadata.resource_version) }
+}
+
+fn owner(key: &ServiceKey, uid: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "name": &*key.name, "uid": uid})
+}
+
+/// One subset a port.
+fn subsets(backends: &Backends) -> Vec<Value> {
+    let mut by_port: BTreeMap<u16, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    for (address, ready) in backends {
+        let (addresses, unready) = by_port.entry(address.port()).or_default();
+        if *ready { addresses } else { unready }.push(json!({"ip": address.ip()}));
+    }
+    by_port
+        .into_iter()
+        .map(|(port, (addresses, unready))| {
+            let mut subset = json!({"ports": [{"port": port, "protocol": "TCP"}]});
+            for (name, list) in [("addresses", addresses), ("notReadyAddresses", unready)] {
+                if !list.is_empty() {
+                    subset[name] = list.into();
+                }
+            }
+            subset
+        })
+        .collect()
+}

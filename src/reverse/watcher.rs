@@ -1,0 +1,291 @@
+//! Reads a registry, and goes on reading what changes.
+//!
+//! The session is for reading and holds nothing. The watch is set before anything is read, and an event only
+//! says what to read again, so what was read last is never older than the event that was heard last. Whenever
+//! events may have been lost, everything is read again, behind a `sync`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use zk_client::{
+    AttachError, Auth, ConnectError, ConnectString, Connector, Credentials, Event, Events, Opening, Options,
+    RequestError, Session, WatchSet, attach,
+};
+use zk_wire::codes::AddWatchMode;
+
+use super::plan::{Directory, Finding, Import, Leaf};
+use crate::model::ZnodePath;
+use crate::session::Leadership;
+
+/// Where the registry is.
+#[derive(Debug, Clone)]
+pub(super) struct Ensemble {
+    pub(super) connect: ConnectString,
+    pub(super) session_timeout: Duration,
+    pub(super) auth: Vec<Auth>,
+}
+
+/// What happens to an import's registry.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// Something was read.
+    Found(usize, Finding),
+    /// Everything is as it was last read, but nothing new is heard of for now.
+    Away,
+}
+
+/// Why a connection is given up.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    #[error("{0}")]
+    Attach(#[from] AttachError),
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    #[error("the connection was lost")]
+    Lost,
+    #[error("nobody listens any more")]
+    Ended,
+}
+
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MOST: Duration = Duration::from_secs(5);
+/// Reads under way.
+const READS: usize = 256;
+/// Events that are taken together.
+const EVENTS: usize = 1_024;
+
+/// Reads and watches for ever; ends when nobody listens any more.
+pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::Sender<Seen>) {
+    let attempt = (ensemble.session_timeout / 4).min(Duration::from_secs(10));
+    let mut connector = Connector::new(ensemble.connect.clone(), attempt);
+    let mut credentials = None;
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let mut connection = Connection {
+            ensemble: &ensemble,
+            imports: &imports,
+            seen: &seen,
+            read_once: false,
+            attempt,
+            rootless: BTreeSet::new(),
+        };
+        let broken = match connection.run(&mut connector, &mut credentials).await {
+            Err(Broken::Ended) => return,
+            Err(broken) => broken,
+            Ok(never) => match never {},
+        };
+        // What the server refuses to resume, it may give anew.
+        if matches!(broken, Broken::Attach(_)) {
+            credentials = None;
+        }
+        pause = if connection.read_once { PAUSE_FIRST } else { (pause * 2).min(PAUSE_MOST) };
+        tracing::warn!(?pause, "the registry is away, what is imported stays: {broken}");
+        if seen.send(Seen::Away).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Connection<'w> {
+    ensemble: &'w Ensemble,
+    imports: &'w [Import],
+    seen: &'w mpsc::Sender<Seen>,
+    read_once: bool,
+    attempt: Duration,
+    /// Imports whose root was not there.
+    rootless: BTreeSet<usize>,
+}
+
+impl Connection<'_> {
+    async fn run(
+        &mut self,
+        connector: &mut Connector,
+        credentials: &mut Option<Credentials>,
+    ) -> Result<std::convert::Infallible, Broken> {
+        let opening = match credentials.clone() {
+            Some(credentials) => Opening::Resume(credentials, WatchSet::default()),
+            None => Opening::New { timeout: self.ensemble.session_timeout },
+        };
+        let stream = connector.connect().await?;
+        // A session that holds nothing needs no leader.
+        let permit = Leadership::Sole.permit().await;
+        let options = Options {
+            auth: self.ensemble.auth.clone(),
+            chroot: self.ensemble.connect.chroot().to_owned(),
+            handshake: self.attempt,
+            ..Options::default()
+        };
+        let (session, mut events) = attach(stream, permit, opening, options).await?;
+        *credentials = Some(session.credentials());
+        let followed = self.follow(&session, &mut events).await;
+        *credentials = Some(session.credentials());
+        followed
+    }
+
+    async fn follow(
+        &mut self,
+        session: &Session,
+        events: &mut Events,
+    ) -> Result<std::convert::Infallible, Broken> {
+        for root in self.imports.iter().map(|import| &import.root).collect::<BTreeSet<_>>() {
+            session.add_watch(root.as_str(), AddWatchMode::PersistentRecursive).await?;
+        }
+        self.read_everything(session).await?;
+        loop {
+            let mut paths = BTreeSet::new();
+            let mut overflow = false;
+            let mut event = Some(events.recv().await.ok_or(Broken::Lost)?);
+            while let Some(one) = event {
+                match one {
+                    Event::Watch(event) => drop(paths.insert(event.path)),
+                    Event::Overflow => overflow = true,
+                }
+                event = if paths.len() < EVENTS { events.try_recv().ok() } else { None };
+            }
+            if overflow {
+                self.read_everything(session).await?;
+                continue;
+            }
+            for (index, import) in self.imports.iter().enumerate() {
+                let finding = if self.rootless.contains(&index) {
+                    read_all(session, import).await?
+                } else {
+                    read_some(session, import, &paths).await?
+                };
+                if finding.is_some() {
+                    self.rootless.remove(&index);
+                }
+                self.tell(index, finding).await?;
+            }
+        }
+    }
+
+    async fn read_everything(&mut self, session: &Session) -> Result<(), Broken> {
+        session.sync("/").await?;
+        for (index, import) in self.imports.iter().enumerate() {
+            match read_all(session, import).await? {
+                Some(finding) => self.tell(index, Some(finding)).await?,
+                // A mistake in the configuration, or an ensemble that has lost its data: no reason to delete.
+                None => {
+                    let (import, root) = (&import.name, &import.root);
+                    tracing::warn!(import, %root, "there is no such root; what is imported stays until it appears");
+                    self.rootless.insert(index);
+                }
+            }
+        }
+        self.read_once = true;
+        Ok(())
+    }
+
+    async fn tell(&self, index: usize, finding: Option<Finding>) -> Result<(), Broken> {
+        let Some(finding) = finding else { return Ok(()) };
+        self.seen.send(Seen::Found(index, finding)).await.map_err(|_| Broken::Ended)
+    }
+}
+
+/// Everything below an import's root; `None` if there is no root.
+async fn read_all(session: &Session, import: &Import) -> Result<Option<Finding>, RequestError> {
+    let Some((children, _)) = session.children(import.root.as_str()).await? else { return Ok(None) };
+    let directories: Vec<_> = children
+        .iter()
+        .filter_map(|child| {
+            let (path, service) = directory(import, child)?;
+            Some(read_directory(session, import, path, service).boxed())
+        })
+        .collect();
+    let found: Vec<_> = futures::stream::iter(directories).buffer_unordered(16).try_collect().await?;
+    Ok(Some(Finding::Everything(found.into_iter().flatten().collect())))
+}
+
+/// The directory of a child of the root, if it is one that the import wants.
+fn directory(import: &Import, child: &str) -> Option<(ZnodePath, String)> {
+    let service = import.format.service_of(child).filter(|service| import.wants(service))?;
+    let path = import.root.child(child).ok()?;
+    match import.format.between() {
+        None => Some((path, service)),
+        Some(between) => Some((path.child(between).ok()?, service)),
+    }
+}
+
+async fn read_directory(
+    session: &Session,
+    import: &Import,
+    path: ZnodePath,
+    service: String,
+) -> Result<Option<(ZnodePath, Directory)>, RequestError> {
+    let Some((names, _)) = session.children(path.as_str()).await? else { return Ok(None) };
+    let paths = names.iter().filter_map(|name| path.child(name).ok());
+    let reads = paths.map(|leaf| read_named(session, import, &service, leaf).boxed()).collect::<Vec<_>>();
+    let leaves: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS).try_collect().await?;
+    let leaves: BTreeMap<_, _> = leaves.into_iter().flatten().collect();
+    Ok(Some((path, Directory { service, leaves })))
+}
+
+async fn read_named(
+    session: &Session,
+    import: &Import,
+    service: &str,
+    path: ZnodePath,
+) -> Result<Option<(String, Leaf)>, RequestError> {
+    let leaf = read_leaf(session, import, service, &path).await?;
+    Ok(leaf.map(|leaf| (path.name().to_owned(), leaf)))
+}
+
+async fn read_leaf(
+    session: &Session,
+    import: &Import,
+    service: &str,
+    path: &ZnodePath,
+) -> Result<Option<Leaf>, RequestError> {
+    let (data, stat) = if import.format.is_in_the_name() {
+        let Some(stat) = session.exists(path.as_str()).await? else { return Ok(None) };
+        (bytes::Bytes::new(), stat)
+    } else {
+        match session.get(path.as_str()).await {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            // What we may not read is no instance; the rest goes on.
+            Err(RequestError::Refused(_)) => {
+                let Some(stat) = session.exists(path.as_str()).await? else { return Ok(None) };
+                (bytes::Bytes::new(), stat)
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Some(Leaf::read(import, service, path.name(), &stat, &data)))
+}
+
+/// What is at these paths now, as far as the import is concerned.
+async fn read_some(
+    session: &Session,
+    import: &Import,
+    paths: &BTreeSet<String>,
+) -> Result<Option<Finding>, RequestError> {
+    let mut directories = BTreeMap::new();
+    let mut leaves = BTreeMap::new();
+    for path in paths.iter().filter_map(|path| ZnodePath::new(path).ok()) {
+        let Some(below) = path.as_str().strip_prefix(import.root.as_str().trim_end_matches('/')) else {
+            continue;
+        };
+        let child = below.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let Some((at, service)) = directory(import, child) else { continue };
+        if path == at {
+            let is_there = session.exists(at.as_str()).await?.is_some();
+            directories.insert(at, is_there.then_some(service));
+        } else if path.parent().as_ref() == Some(&at) {
+            let leaf = read_leaf(session, import, &service, &path).await?;
+            if leaf.is_some() {
+                // It cannot be there without its directory, whatever was read of that before.
+                directories.insert(at, Some(service));
+            }
+            leaves.insert(path, leaf);
+        }
+    }
+    let is_empty = directories.is_empty() && leaves.is_empty();
+    Ok((!is_empty).then_some(Finding::Some { directories, leaves }))
+}
