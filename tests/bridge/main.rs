@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod faults;
+mod imports;
 mod many;
 mod metrics;
 mod replicas;

@@ -88,14 +88,14 @@ mod tests {
         for (source, name) in [
             ("orders", "orders"),
             ("a-b-1", "a-b-1"),
-            ("com.acme.OrderService", "com-acme-orderservice-8d21b0b7c8"),
-            ("com.acme.OrderService:1.0.0", "com-acme-orderservice-1-0-0-3b5d7a0e52"),
-            ("com.acme.OrderService:1.0.0:g1", "com-acme-orderservice-1-0-0-g1-0"),
-            ("Orders", "orders-"),
-            ("7up", "x-7up-"),
-            ("été", "x-t-"),
-            ("..", "x-"),
-            ("orders-0123456789", "orders-0123456789-"),
+            ("com.acme.OrderService", "com-acme-orderservice-18330ffe22"),
+            ("com.acme.OrderService:1.0.0", "com-acme-orderservice-1-0-0-5eb43614f2"),
+            ("com.acme.OrderService:1.0.0:g1", "com-acme-orderservice-1-0-0-g1-9014480fd3"),
+            ("Orders", "orders-cded093321"),
+            ("7up", "x-7up-d84072a3a9"),
+            ("été", "t-64d0cbc5f0"),
+            ("..", "x-9d891e731f"),
+            ("orders-0123456789", "orders-0123456789-c437bd915f"),
         ] {
             assert_eq!(service_name(source), name, "{source}");
         }
