@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-const PURE: [&str; 3] = ["src/model", "src/format", "src/plan"];
+const PURE: [&str; 4] = ["src/model", "src/format", "src/plan", "src/reverse/plan"];
 const IMPURE: [&str; 14] = [
     "tokio",
     "kube::",

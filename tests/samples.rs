@@ -32,7 +32,8 @@ fn bridge_config() -> Config {
 
 /// Group, resource, name if only one is meant, and verbs of each rule.
 fn rights() -> Vec<(String, String, String, Vec<String>)> {
-    let documents = manifest("kustomize/bridge/rbac.yaml");
+    let mut documents = manifest("kustomize/bridge/rbac.yaml");
+    documents.extend(manifest("kustomize/imports/rbac.yaml"));
     let words = |rule: &Value, key: &str| -> Vec<String> {
         serde_json::from_value(rule.get(key).cloned().unwrap_or_else(|| json!([""]))).unwrap()
     };
@@ -41,9 +42,9 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
         assert_eq!(all.len(), 1, "{key} of {rule}");
         all.remove(0)
     };
-    ["ClusterRole", "Role"]
+    [("ClusterRole", "zoobridge"), ("Role", "zoobridge"), ("Role", "zoobridge-imports")]
         .iter()
-        .flat_map(|kind| of_kind(&documents, kind, "zoobridge")["rules"].as_array().unwrap())
+        .flat_map(|(kind, name)| of_kind(&documents, kind, name)["rules"].as_array().unwrap())
         .map(|rule| {
             let verbs = words(rule, "verbs");
             (one(rule, "apiGroups"), one(rule, "resources"), one(rule, "resourceNames"), verbs)

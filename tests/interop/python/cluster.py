@@ -73,6 +73,9 @@ class Processes:
 class Cluster:
     """A namespace, and in it replicas of the bridge under the deployed account, before one server of ours."""
 
+    # Beside the deployed bridge.
+    components = ()
+
     def __init__(self, zoobridge, name, directory):
         self.zoobridge = zoobridge
         self.directory = directory
@@ -115,6 +118,7 @@ class Cluster:
         kustomization = {
             "namespace": self.namespace,
             "resources": [base],
+            "components": [os.path.relpath(ROOT / part, self.overlay.resolve()) for part in self.components],
             "replicas": [{"name": "zoobridge", "count": 0}],
             "patches": [
                 {"target": {"kind": kind}, "patch": json.dumps(patch), "options": {"allowNameChange": True}}

@@ -1,0 +1,276 @@
+"""Providers outside the cluster, Services in it, on a real control plane (KUBECONFIG).
+
+reverse.py --zoobridge BINARY [--quiet SECONDS]
+
+Real Curator and Dubbo programs (2.7 and 3) register at our server. Two replicas of the bridge, which run under the
+ServiceAccount of deploy/kustomize/imports, make Services of them: with ready endpoints as long as they are
+registered, and without when they deregister or are killed. A Service that is not ours stays as it is; ZooKeeper is
+away for longer than the sessions' timeout; the leader is killed. Then both directions are on, at the same roots,
+and for SECONDS nothing is written on either side.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import time
+
+from kazoo.client import KazooClient
+
+from cluster import ROOT, eventually, run
+from forward import Scenario
+
+JAVA = [
+    *("java", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    # Dubbo 2 is from before modules.
+    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "math")),
+]
+ADDRESS = "10.99.0.1"
+
+
+class Reverse(Scenario):
+    components = ("deploy/kustomize/imports",)
+
+    def __init__(self, arguments, directory):
+        super().__init__(arguments, directory)
+        self.programs = {}
+        self.configure(True)
+
+    def configure(self, forward):
+        """One root for both directions: what came from one side must not go back."""
+        rules = f"\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo]}}" if forward else " []"
+        common = f"namespace: {self.namespace}, addresses: [10.99.0.0/16]"
+        self.config.write_text(
+            f"cluster: reverse\n"
+            f"zookeeper: {{connect: '{self.server}', sessionTimeout: 10s}}\n"
+            f"sessions: {{namespace: {self.namespace}}}\n"
+            f"leaderElection: {{namespace: {self.namespace}}}\n"
+            f"http: {{address: '127.0.0.1:0'}}\n"
+            f"rules:{rules}\n"
+            f"imports:\n"
+            f"  - {{name: curator, format: curator, root: /services, {common}, servicePort: 80, endpoints: true}}\n"
+            f"  - {{name: dubbo, format: dubbo, root: /dubbo, {common}}}\n"
+        )
+
+    def serve(self):
+        host, port = self.server.split(":")
+        settings = (f"dataDir={self.directory}/data", f"clientPort={port}", f"clientPortAddress={host}", "tickTime=1000")
+        words = (word for setting in settings for word in ("--set", setting))
+        self.processes.start("server", self.arguments.zoobridge, "server", *words)
+
+    def start(self):
+        self.serve()
+        self.kazoo = KazooClient(self.server, timeout=10)
+        self.kazoo.start(timeout=30)
+        self.kubectl("create", "namespace", self.namespace)
+        self.grant()
+        self.start_bridge()
+        self.start_bridge()
+
+    def register(self, name, module, *words):
+        """Starts a program; it deregisters when it gets a line."""
+        home = f"-Duser.home={self.directory}/home-{name}"
+        path = f"{ROOT}/tests/interop/java/.build/{module}/*"
+        log = open(self.directory / f"{name}.log", "a")
+        self.programs[name] = subprocess.Popen(
+            [*JAVA, home, "-cp", path, "Registration", self.server, *words],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
+        )
+        self.processes.running[name] = self.programs[name]
+
+    def deregister(self, name):
+        self.programs[name].stdin.write("\n")
+        self.programs[name].stdin.flush()
+
+    def items(self, kind, *words):
+        return json.loads(self.kubectl("get", kind, *words, "-o", "json"))["items"]
+
+    def endpoints(self, service):
+        """What a kube-proxy would send traffic to; None without a Service."""
+        if service is None or service not in {one["metadata"]["name"] for one in self.items("services")}:
+            return None
+        found = set()
+        for item in self.items("endpointslices", "-l", f"kubernetes.io/service-name={service}"):
+            for endpoint in item.get("endpoints") or []:
+                if endpoint["conditions"].get("ready", True):
+                    found |= {f"{endpoint['addresses'][0]}:{port['port']}" for port in item["ports"]}
+        return found
+
+    def service_of(self, source):
+        """The Service that stands for this."""
+        for one in self.items("services"):
+            if one["metadata"].get("annotations", {}).get("zoobridge.io/source-service") == source:
+                return one["metadata"]["name"]
+        return None
+
+    def until(self, step, source, expected):
+        wanted = None if expected is None else set(expected)
+        eventually(f"{step}: {source} has {wanted}", lambda: self.endpoints(self.service_of(source)) == wanted)
+        print(f"  {step}: {source} has {sorted(wanted) if wanted is not None else 'no Service'}", flush=True)
+
+    def versions(self):
+        """The versions of everything that may be ours."""
+        kinds = ("services", "endpointslices", "endpoints")
+        return {
+            (kind, one["metadata"]["name"]): one["metadata"]["resourceVersion"]
+            for kind in kinds for one in self.items(kind)
+        }
+
+    def steps(self):
+        orders = "com.acme.OrderService:1.0.0"
+        self.kubectl("apply", "-f", "-", stdin=FOREIGN)
+        foreign = self.kubectl("get", "service/taken", "-o", "json")
+        self.register("curator-1", "curator5", "/services", "legacy", ADDRESS, "8080")
+        self.register("curator-2", "curator2", "/services", "legacy", "10.99.0.2", "8080")
+        self.register("dubbo-2", "dubbo2", ADDRESS, "20882")
+        self.register("dubbo-3", "dubbo3", ADDRESS, "20883")
+        self.register("curator-3", "curator5", "/services", "taken", "10.99.0.3", "8080")
+        both = {f"{ADDRESS}:8080", "10.99.0.2:8080"}
+        self.until("registered", "legacy", both)
+        self.until("registered", orders, {f"{ADDRESS}:20882", f"{ADDRESS}:20883"})
+        self.event("NotOurs", "/services/taken", about="taken")
+        assert self.kubectl("get", "service/taken", "-o", "json") == foreign
+        managers = json.loads(self.kubectl("get", "service/legacy", "--show-managed-fields", "-o", "json"))
+        managers = [(one["manager"], one["operation"]) for one in managers["metadata"]["managedFields"]]
+        assert managers == [("zoobridge", "Apply")], managers
+        written = {one["ip"] for s in self.endpoints_object("legacy")["subsets"] for one in s["addresses"]}
+        assert written == {ADDRESS, "10.99.0.2"}, written
+
+        self.deregister("dubbo-2")
+        self.until("deregistered", orders, {f"{ADDRESS}:20883"})
+        self.deregister("curator-1")
+        self.until("deregistered", "legacy", {"10.99.0.2:8080"})
+        self.processes.end("dubbo-3", signal.SIGKILL)
+        self.until("killed", orders, set())
+        self.processes.end("curator-1", signal.SIGKILL)
+        self.kubectl("delete", "service/taken")
+        self.until("the foreign Service goes", "taken", {"10.99.0.3:8080"})
+
+        before = self.versions()
+        self.kill_leader()
+        assert self.versions() == before, "the next leader wrote"
+        self.away()
+        self.both_directions(orders)
+
+    def endpoints_object(self, name):
+        return json.loads(self.kubectl("get", f"endpoints/{name}", "-o", "json"))
+
+    def kill_leader(self):
+        old = eventually("one leads", self.leader)
+        self.processes.end(old, signal.SIGKILL)
+        new = eventually("another one leads", self.leader)
+        self.register("curator-4", "curator5", "/services", "late", "10.99.0.4", "8080")
+        self.until(f"{new} follows {old}, which was killed", "late", {"10.99.0.4:8080"})
+        self.start_bridge()
+        # What the newcomer registered counts for nothing in the comparison.
+        self.processes.end("curator-4", signal.SIGKILL)
+        self.until("killed", "late", set())
+        eventually("its directory is gone", self.forget_late)
+        self.until("its directory is gone", "late", None)
+
+    def forget_late(self):
+        if self.kazoo.exists("/services/late"):
+            self.kazoo.delete("/services/late")
+        return True
+
+    def away(self):
+        """For longer than the session's timeout."""
+        before = self.versions()
+        self.kazoo.stop()
+        assert self.processes.end("server", signal.SIGTERM) == 0
+        time.sleep(12)
+        assert self.versions() == before, "something was written while ZooKeeper was away"
+        self.serve()
+        self.kazoo = KazooClient(self.server, timeout=10)
+        self.kazoo.start(timeout=30)
+        self.until("ZooKeeper was away", "legacy", {"10.99.0.2:8080"})
+        self.register("dubbo-4", "dubbo3", "10.99.0.5", "20885")
+        self.until("and is heard again", "com.acme.OrderService:1.0.0", {"10.99.0.5:20885"})
+        print("  ZooKeeper was away for 12 s, and nothing changed", flush=True)
+
+    def both_directions(self, orders):
+        self.kubectl("apply", "-f", "-", stdin=PODS)
+        children = lambda: set(self.kazoo.get_children("/services/pods"))  # noqa: E731
+        eventually("pods are published", lambda: self.kazoo.exists("/services/pods"))
+        eventually("pods are published", lambda: children() == {"10.99.9.1:8080", "10.99.9.2:8080"})
+        # Somebody wants what came from ZooKeeper back there.
+        self.kubectl("annotate", "service/legacy", "zoobridge.io/curator=again")
+        self.event("Imported", "not published", about="legacy")
+        self.until("both directions", "legacy", {"10.99.0.2:8080"})
+        versions, znodes = self.settle()
+        time.sleep(self.arguments.quiet)
+        assert self.versions() == versions, "something was written in Kubernetes"
+        assert self.znodes() == znodes, "something was written in ZooKeeper"
+        assert not self.kazoo.exists("/services/again")
+        print(
+            f"  quiet for {self.arguments.quiet} s: {len(versions)} objects and {len(znodes)} znodes as they were",
+            flush=True,
+        )
+
+    def settle(self):
+        """Both sides, once two looks are the same."""
+        last = None
+
+        def same():
+            nonlocal last
+            before, last = last, (self.versions(), self.znodes())
+            return last if before == last else None
+
+        return eventually("both sides come to rest", same)
+
+    def znodes(self):
+        """What was last written where; and by whom, for ephemerals."""
+        found = {}
+        due = ["/services", "/dubbo", "/zoobridge"]
+        while due:
+            path = due.pop()
+            stat = self.kazoo.exists(path)
+            if stat is None:
+                continue
+            found[path] = (stat.mzxid, stat.pzxid, stat.ephemeralOwner)
+            due += [f"{path}/{name}" for name in self.kazoo.get_children(path)]
+        return found
+
+    def verdict(self):
+        self.end_bridges()
+
+
+FOREIGN = """
+apiVersion: v1
+kind: Service
+metadata: {name: taken, labels: {whose: mine}}
+spec:
+  ports: [{port: 90}]
+"""
+
+PODS = """
+apiVersion: v1
+kind: Service
+metadata: {name: pods, annotations: {zoobridge.io/curator: pods}}
+spec:
+  ports: [{port: 8080}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: pods, labels: {kubernetes.io/service-name: pods}}
+addressType: IPv4
+ports: [{name: "", port: 8080}]
+endpoints:
+  - {addresses: [10.99.9.1], conditions: {ready: true}}
+  - {addresses: [10.99.9.2], conditions: {ready: true}}
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--zoobridge", required=True)
+    parser.add_argument("--quiet", type=float, default=10)
+    arguments = parser.parse_args()
+    subprocess.run([ROOT / "tests/interop/java/run", "build"], check=True)
+    run(lambda directory: Reverse(arguments, directory))
+    print("reverse: all well")
+
+
+if __name__ == "__main__":
+    main()
