@@ -18,6 +18,7 @@ use crate::observe::decode::{MANAGED_BY, OUR_SLICES};
 use crate::observe::watch::watch;
 
 /// Something that a watch saw. The last one is of `Endpoints` of one namespace.
+#[allow(clippy::large_enum_variant)] // As in kube's own events; it is moved, and not kept.
 pub(super) enum Observation {
     Service(watcher::Event<Service>),
     Slice(watcher::Event<EndpointSlice>),

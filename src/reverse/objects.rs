@@ -142,9 +142,9 @@ impl Identity {
             });
         }
         let owners = metadata.owner_references.iter().flatten();
-        let service_uid =
+        let mut service_uid =
             owners.filter(|owner| owner.kind == "Service").map(|owner| owner.uid.as_str().into());
-        let service_uid = service_uid.last();
+        let service_uid = service_uid.next_back();
         Some((service, SliceThere { version: version(metadata), family, port, members, service_uid }))
     }
 
