@@ -100,7 +100,7 @@ const NAMED: usize = 10;
 const FINDINGS: usize = 64;
 
 impl Importer {
-    /// An importer as the configuration wants it; `None` if there is nothing to import. `namespace` is the one
+    /// An importer as the configuration wants it; without imports it has nothing to do. `namespace` is the one
     /// that the bridge runs in.
     #[must_use]
     pub(crate) fn new(
