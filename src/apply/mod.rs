@@ -21,3 +21,4 @@ mod write;
 pub use bridge::{Bridge, BridgeError, Status};
 pub(crate) use events::{Events, reference};
 pub use metrics::{BridgeSubject, Instruments};
+pub(crate) use queue::Queue;

@@ -6,7 +6,7 @@ use crate::model::ServiceKey;
 
 /// Services to be planned; those without a live instance go first.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     urgent: VecDeque<ServiceKey>,
     normal: VecDeque<ServiceKey>,
     /// Whether each is urgent. One that became urgent leaves its old place behind, which is passed over.
@@ -15,7 +15,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// A Service may be queued again, and become urgent, but not less urgent.
-    pub(super) fn push(&mut self, key: ServiceKey, urgent: bool) {
+    pub(crate) fn push(&mut self, key: ServiceKey, urgent: bool) {
         let before = self.queued.get(&key).copied();
         if before.is_none_or(|before| urgent && !before) {
             self.queued.insert(key.clone(), urgent);
@@ -24,11 +24,14 @@ impl Queue {
     }
 
     /// The first that `may` be taken.
-    pub(super) fn pop(&mut self, may: impl Fn(&ServiceKey) -> bool) -> Option<ServiceKey> {
+    pub(crate) fn pop(&mut self, may: impl Fn(&ServiceKey) -> bool) -> Option<ServiceKey> {
         for (queue, urgent) in [(&mut self.urgent, true), (&mut self.normal, false)] {
             let queued = &self.queued;
-            queue.retain(|key| queued.get(key) == Some(&urgent));
-            if let Some(index) = queue.iter().position(&may) {
+            let is_queued = |key: &ServiceKey| queued.get(key) == Some(&urgent);
+            while queue.front().is_some_and(|key| !is_queued(key)) {
+                queue.pop_front();
+            }
+            if let Some(index) = queue.iter().position(|key| is_queued(key) && may(key)) {
                 let key = queue.remove(index)?;
                 self.queued.remove(&key);
                 return Some(key);
@@ -37,7 +40,7 @@ impl Queue {
         None
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queued.len()
     }
 }

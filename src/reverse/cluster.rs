@@ -1,7 +1,8 @@
 //! What is in Kubernetes: Services, whosever they are, and our slices and `Endpoints`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -39,12 +40,14 @@ struct Cache<T> {
     objects: HashMap<ServiceKey, (Version, T)>,
     /// What a list under way has mentioned.
     staged: Option<HashMap<ServiceKey, (Version, T)>>,
+    /// The uids of what is gone: an answer to a write may come behind that.
+    deleted: HashSet<Arc<str>>,
     is_complete: bool,
 }
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Cache { objects: HashMap::new(), staged: None, is_complete: false }
+        Cache { objects: HashMap::new(), staged: None, deleted: HashSet::new(), is_complete: false }
     }
 }
 
@@ -180,12 +183,26 @@ impl Cluster {
         services.map(|(key, _)| key.clone()).collect()
     }
 
-    /// How many Services an import has.
-    pub(super) fn count(&self, import: &str) -> usize {
-        let services = self.services.objects.values();
+    /// Is there a Service of this name, whosever it is?
+    pub(super) fn has_service(&self, key: &ServiceKey) -> bool {
+        self.services.objects.contains_key(key)
+    }
+
+    /// How many Services an import has in its namespace.
+    pub(super) fn count(&self, import: &Import) -> usize {
+        let services = self.services.objects.iter().filter(|(key, _)| *key.namespace == *import.namespace);
         services
-            .filter(|(_, service)| matches!(service, ServiceThere::Ours(ours) if ours.import == import))
+            .filter(
+                |(_, (_, service))| matches!(service, ServiceThere::Ours(ours) if ours.import == import.name),
+            )
             .count()
+    }
+
+    /// No write is under way, so no answer can come late.
+    pub(super) fn forget_deleted(&mut self) {
+        self.services.deleted.clear();
+        self.slices.deleted.clear();
+        self.endpoints.values_mut().for_each(|cache| cache.deleted.clear());
     }
 }
 
@@ -202,6 +219,9 @@ impl<T: PartialEq> Cache<T> {
             }
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                 let (name, version) = named(object.meta());
+                if self.deleted.contains(&version.uid) {
+                    return BTreeSet::new();
+                }
                 let before = self.objects.get(&name);
                 // A watch tells of a write of ours after its answer did.
                 if before.is_some_and(|(known, _)| is_older(&version, known)) {
@@ -214,7 +234,12 @@ impl<T: PartialEq> Cache<T> {
                     (Some(staged), Some(object)) => drop(staged.insert(name, (version, object))),
                     (Some(staged), None) => drop(staged.remove(&name)),
                     (None, Some(object)) => {
-                        self.objects.insert(name.clone(), (version, object));
+                        let now = (version, object);
+                        // A write that changed nothing is no reason for another one.
+                        if before == Some(&now) {
+                            return BTreeSet::new();
+                        }
+                        self.objects.insert(name.clone(), now);
                         return BTreeSet::from([name]);
                     }
                     (None, None) => {
@@ -226,6 +251,7 @@ impl<T: PartialEq> Cache<T> {
             }
             watcher::Event::Delete(object) => {
                 let (name, version) = named(object.meta());
+                self.deleted.insert(version.uid.clone());
                 if let Some(staged) = &mut self.staged {
                     staged.remove(&name);
                     return BTreeSet::new();
@@ -241,6 +267,9 @@ impl<T: PartialEq> Cache<T> {
                 let names: BTreeSet<_> = now.keys().chain(self.objects.keys()).cloned().collect();
                 let changed = names.into_iter().filter(|name| self.objects.get(name) != now.get(name));
                 let changed = changed.collect();
+                let lives: HashSet<_> = now.values().map(|(version, _)| &version.uid).collect();
+                let uids = self.objects.values().map(|(version, _)| version.uid.clone());
+                self.deleted.extend(uids.filter(|uid| !lives.contains(uid)).collect::<Vec<_>>());
                 self.objects = now;
                 self.is_complete = true;
                 changed

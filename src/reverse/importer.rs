@@ -18,14 +18,15 @@ use super::objects::Identity;
 use super::plan::{Claims, Finding, Import, Refused, Registry, ServiceThere, Version, plan};
 use super::watcher::{self, Ensemble, Seen};
 use super::writer::{WriteError, Written, write};
-use crate::apply::{Events, reference};
+use crate::apply::{Events, Queue, reference};
 use crate::config::Config;
 use crate::model::{ServiceKey, ZnodePath};
 use crate::session::{Leadership, Pool};
 
 /// The reverse direction: what is registered in ZooKeeper into Kubernetes' Services.
 ///
-/// Until this process leads it stands by: it watches both sides, and knows everything but what to do.
+/// Until this process leads it stands by and watches Kubernetes. The registry is read once it leads: what was
+/// read before may be older than what the last leader did, and nothing is deleted for it.
 pub struct Importer {
     ensemble: Ensemble,
     imports: Vec<Import>,
@@ -76,7 +77,7 @@ struct Running {
     registries: Vec<Registry>,
     claims: Claims,
     cluster: Cluster,
-    due: BTreeSet<ServiceKey>,
+    due: Queue,
     /// Services that wait after a failure, with the failures so far.
     failures: BTreeMap<ServiceKey, u32>,
     waiting: BTreeSet<ServiceKey>,
@@ -153,7 +154,7 @@ impl Importer {
         }
         let (seen_tx, mut seen) = mpsc::channel(FINDINGS);
         let mut watching = JoinSet::new();
-        watching.spawn(watcher::watch(ensemble, imports.clone(), seen_tx));
+        let mut watch = Some((ensemble, imports.clone(), seen_tx));
         let mut observations = std::pin::pin!(observations(&client, &imports));
         let mut running = Running {
             events,
@@ -164,7 +165,7 @@ impl Importer {
             leadership,
             pool: None,
             claims: Claims::default(),
-            due: BTreeSet::new(),
+            due: Queue::default(),
             failures: BTreeMap::new(),
             waiting: BTreeSet::new(),
             under_way: BTreeSet::new(),
@@ -183,6 +184,9 @@ impl Importer {
                 started = pool.changed(), if running.pool.is_none() => match started {
                     Ok(()) => {
                         let started = pool.borrow_and_update().clone();
+                        if let Some((ensemble, imports, seen)) = watch.take_if(|_| started.is_some()) {
+                            watching.spawn(watcher::watch(ensemble, imports, seen));
+                        }
                         running.start(started);
                     }
                     // The bridge has ended, and says why.
@@ -202,7 +206,7 @@ impl Importer {
                 Some(key) = running.timers.join_next() => {
                     let key = key.map_err(|_| ImportError::TaskPanicked)?;
                     running.waiting.remove(&key);
-                    running.due.insert(key);
+                    running.due.push(key, false);
                 }
             }
         }
@@ -216,20 +220,21 @@ impl Running {
     /// The pool knows which sessions are ours; everything is worth a plan.
     fn start(&mut self, pool: Option<Pool>) {
         self.pool = pool;
-        for index in 0..self.registries.len() {
-            let directories = self.registries[index].directories();
-            self.claim(index, directories);
-        }
-        self.due.extend(self.cluster.ours());
+        self.push_all(self.cluster.ours());
+    }
+
+    fn push_all(&mut self, keys: impl IntoIterator<Item = ServiceKey>) {
+        keys.into_iter().for_each(|key| self.due.push(key, false));
     }
 
     fn claim(&mut self, index: usize, directories: BTreeSet<ZnodePath>) {
         let Some(pool) = &self.pool else { return };
         let ours = |session: SessionId| pool.ever_owned(session);
         for directory in directories {
-            self.due.extend(self.claims.update(index, &self.registries[index], &directory, ours));
+            let claimed = self.claims.update(index, &self.registries[index], &directory, ours);
             // A Service whose directory is gone, or has come, may have no claim.
-            self.due.extend(self.cluster.of_directory(&directory));
+            let others = self.cluster.of_directory(&directory);
+            claimed.into_iter().chain(others).for_each(|key| self.due.push(key, false));
         }
     }
 
@@ -245,7 +250,7 @@ impl Running {
                 if !was_known && self.registries[index].is_known() {
                     let import = &self.registries[index].import().name;
                     tracing::info!(import, "the registry is known");
-                    self.due.extend(self.cluster.ours());
+                    self.push_all(self.cluster.ours());
                 }
             }
         }
@@ -255,7 +260,7 @@ impl Running {
     fn complain(&self, index: usize, finding: &Finding) {
         let registry = &self.registries[index];
         let leaves: Vec<_> = match finding {
-            Finding::Everything(directories) => directories
+            Finding::Everything { directories, .. } => directories
                 .iter()
                 .flat_map(|(path, directory)| {
                     directory.leaves.iter().filter_map(|(name, leaf)| Some((path.child(name).ok()?, leaf)))
@@ -283,8 +288,8 @@ impl Running {
         let changed = self.cluster.observe(observation);
         self.changed(changed);
         if !was_synced && self.cluster.is_synced() {
-            self.due.extend(self.cluster.ours());
-            self.due.extend(self.claims.keys().cloned());
+            self.push_all(self.cluster.ours());
+            self.push_all(self.claims.keys().cloned().collect::<Vec<_>>());
         }
     }
 
@@ -294,15 +299,20 @@ impl Running {
             let state = self.cluster.state(&key);
             let is_ours = matches!(state.service, Some(ServiceThere::Ours(_)));
             if is_ours || !state.slices.is_empty() || !self.claims.of(&key).is_empty() {
-                self.due.insert(key);
+                self.due.push(key, false);
             } else if self.refused.remove(&key).is_some() || state.service.is_none() {
-                let full = |refused: &BTreeSet<Refused>| {
-                    refused.iter().any(|one| matches!(one, Refused::TooManyServices { .. }))
-                };
-                let full = self.refused.iter().filter(|(_, refused)| full(refused));
-                self.due.extend(full.map(|(key, _)| key.clone()));
+                self.push_those_without_room();
             }
         }
+    }
+
+    /// What was refused because its import has its fill may have room now.
+    fn push_those_without_room(&mut self) {
+        let full = |refused: &BTreeSet<Refused>| {
+            refused.iter().any(|one| matches!(one, Refused::TooManyServices { .. }))
+        };
+        let full = self.refused.iter().filter(|(_, refused)| full(refused));
+        self.push_all(full.map(|(key, _)| key.clone()).collect::<Vec<_>>());
     }
 
     /// Starts plans and writes, as many as may be under way.
@@ -310,14 +320,13 @@ impl Running {
         if self.pool.is_none() || !self.cluster.is_synced() {
             return;
         }
-        let may_be_planned =
-            |key: &&ServiceKey| !self.under_way.contains(*key) && !self.waiting.contains(*key);
-        let due: Vec<_> = self.due.iter().filter(may_be_planned).cloned().collect();
-        for key in due {
-            if self.writes.len() >= WRITES {
-                return;
-            }
-            self.due.remove(&key);
+        if self.writes.is_empty() {
+            self.cluster.forget_deleted();
+        }
+        while self.writes.len() < WRITES {
+            let may_be_planned =
+                |key: &ServiceKey| !self.under_way.contains(key) && !self.waiting.contains(key);
+            let Some(key) = self.due.pop(may_be_planned) else { return };
             self.plan(key);
         }
     }
@@ -326,8 +335,10 @@ impl Running {
         let state = self.cluster.state(&key);
         let has_room = |index: usize| {
             let import = self.registries[index].import();
-            let creating = self.creating.values().filter(|&&creating| creating == index).count();
-            self.cluster.count(&import.name) + creating < import.max_services
+            // The watch may have told of one before its answer came.
+            let is_new = |key: &ServiceKey| !self.cluster.has_service(key);
+            let creating = self.creating.iter().filter(|&(key, &of)| of == index && is_new(key)).count();
+            self.cluster.count(import) + creating < import.max_services
         };
         let planned = plan(&key, self.claims.of(&key), &self.registries, &state, has_room);
         self.report(&key, state.service.as_ref(), planned.refused);
@@ -349,7 +360,7 @@ impl Running {
 
     fn written(&mut self, key: ServiceKey, written: Vec<Written>, error: Option<WriteError>) {
         self.under_way.remove(&key);
-        self.creating.remove(&key);
+        let was_creating = self.creating.remove(&key).is_some();
         for written in written {
             let changed = match written {
                 Written::Service(service) => self.cluster.service_is(*service),
@@ -359,6 +370,9 @@ impl Running {
                 Written::Gone => BTreeSet::new(),
             };
             self.changed(changed);
+        }
+        if was_creating && error.is_some() {
+            self.push_those_without_room();
         }
         let Some(error) = error else {
             self.failures.remove(&key);

@@ -16,6 +16,7 @@ use zk_client::{
 use zk_wire::codes::AddWatchMode;
 
 use super::plan::{Directory, Finding, Import, Leaf};
+use crate::format::MAX_RECORD_BYTES;
 use crate::model::ZnodePath;
 use crate::session::Leadership;
 
@@ -53,6 +54,8 @@ enum Broken {
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(5);
+/// The longest list of names. A server sends lists beyond its jute.maxbuffer, which bounds what it takes.
+const LIST_BYTES: usize = 64 << 20;
 /// Reads under way.
 const READS: usize = 256;
 /// Events that are taken together.
@@ -118,6 +121,7 @@ impl Connection<'_> {
             auth: self.ensemble.auth.clone(),
             chroot: self.ensemble.connect.chroot().to_owned(),
             handshake: self.attempt,
+            max_frame: LIST_BYTES,
             ..Options::default()
         };
         let (session, mut events) = attach(stream, permit, opening, options).await?;
@@ -188,9 +192,13 @@ impl Connection<'_> {
     }
 }
 
-/// Everything below an import's root; `None` if there is no root.
+/// Everything below an import's root; `None` if there is no root, or none that we may read.
 async fn read_all(session: &Session, import: &Import) -> Result<Option<Finding>, RequestError> {
-    let Some((children, _)) = session.children(import.root.as_str()).await? else { return Ok(None) };
+    let children = match session.children(import.root.as_str()).await {
+        Ok(Some((children, _))) => children,
+        Ok(None) | Err(RequestError::Refused(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let directories: Vec<_> = children
         .iter()
         .filter_map(|child| {
@@ -199,7 +207,19 @@ async fn read_all(session: &Session, import: &Import) -> Result<Option<Finding>,
         })
         .collect();
     let found: Vec<_> = futures::stream::iter(directories).buffer_unordered(16).try_collect().await?;
-    Ok(Some(Finding::Everything(found.into_iter().flatten().collect())))
+    let (mut directories, mut unreadable) = (BTreeMap::new(), BTreeSet::new());
+    for (path, found) in found {
+        match found {
+            There::Directory(directory) => drop(directories.insert(path, directory)),
+            There::Nothing => {}
+            There::Hidden => {
+                let import = &import.name;
+                tracing::warn!(import, %path, "we may not read this directory; what is imported from it stays");
+                unreadable.insert(path);
+            }
+        }
+    }
+    Ok(Some(Finding::Everything { directories, unreadable }))
 }
 
 /// The directory of a child of the root, if it is one that the import wants.
@@ -212,18 +232,31 @@ fn directory(import: &Import, child: &str) -> Option<(ZnodePath, String)> {
     }
 }
 
+/// What is at the path of a directory.
+enum There {
+    Nothing,
+    /// Something that we may not read.
+    Hidden,
+    Directory(Directory),
+}
+
 async fn read_directory(
     session: &Session,
     import: &Import,
     path: ZnodePath,
     service: String,
-) -> Result<Option<(ZnodePath, Directory)>, RequestError> {
-    let Some((names, _)) = session.children(path.as_str()).await? else { return Ok(None) };
+) -> Result<(ZnodePath, There), RequestError> {
+    let names = match session.children(path.as_str()).await {
+        Ok(Some((names, _))) => names,
+        Ok(None) => return Ok((path, There::Nothing)),
+        Err(RequestError::Refused(_)) => return Ok((path, There::Hidden)),
+        Err(error) => return Err(error),
+    };
     let paths = names.iter().filter_map(|name| path.child(name).ok());
     let reads = paths.map(|leaf| read_named(session, import, &service, leaf).boxed()).collect::<Vec<_>>();
     let leaves: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS).try_collect().await?;
     let leaves: BTreeMap<_, _> = leaves.into_iter().flatten().collect();
-    Ok(Some((path, Directory { service, leaves })))
+    Ok((path, There::Directory(Directory { service, leaves })))
 }
 
 async fn read_named(
@@ -242,18 +275,17 @@ async fn read_leaf(
     service: &str,
     path: &ZnodePath,
 ) -> Result<Option<Leaf>, RequestError> {
-    let (data, stat) = if import.format.is_in_the_name() {
-        let Some(stat) = session.exists(path.as_str()).await? else { return Ok(None) };
+    // Asked first: what is too long to look at is not fetched.
+    let Some(stat) = session.exists(path.as_str()).await? else { return Ok(None) };
+    let is_long = usize::try_from(stat.data_length).is_ok_and(|length| length > MAX_RECORD_BYTES);
+    let (data, stat) = if import.format.is_in_the_name() || is_long {
         (bytes::Bytes::new(), stat)
     } else {
         match session.get(path.as_str()).await {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(None),
             // What we may not read is no instance; the rest goes on.
-            Err(RequestError::Refused(_)) => {
-                let Some(stat) = session.exists(path.as_str()).await? else { return Ok(None) };
-                (bytes::Bytes::new(), stat)
-            }
+            Err(RequestError::Refused(_)) => (bytes::Bytes::new(), stat),
             Err(error) => return Err(error),
         }
     };

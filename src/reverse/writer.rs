@@ -1,4 +1,5 @@
-//! Carries out the changes of one Service, in order, until one fails.
+//! Carries out the changes of one Service, in order, until one fails. A Service that is there and does not take
+//! its port does not keep its endpoints from following.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) enum Written {
     Gone,
 }
 
-/// Why a change was not carried out. Nothing behind it was tried.
+/// Why a change was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     /// What is there is not what was planned for.
@@ -42,7 +43,7 @@ const FIELD_MANAGER: &str = "zoobridge";
 const NOTHING_THERE: &str = "1";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Carries the changes out; says what each left, and why it stopped if it did.
+/// Carries the changes out; says what each left, and what failed first.
 pub(super) async fn write(
     client: Client,
     identity: Identity,
@@ -50,16 +51,21 @@ pub(super) async fn write(
     key: ServiceKey,
     changes: Vec<Change>,
 ) -> (ServiceKey, Vec<Written>, Option<WriteError>) {
-    let mut written = Vec::new();
+    let (mut written, mut failed) = (Vec::new(), None);
     for change in &changes {
         leadership.acquired().await;
         let carried_out = tokio::time::timeout(TIMEOUT, carry_out(&client, &identity, &key, change));
         match carried_out.await.unwrap_or_else(|_| Err(WriteError::Failed("no answer in time".to_owned()))) {
             Ok(left) => written.push(left),
-            Err(error) => return (key, written, Some(error)),
+            Err(error) => {
+                failed.get_or_insert(error);
+                if !matches!(change, Change::Service { was: Some(_), .. }) {
+                    break;
+                }
+            }
         }
     }
-    (key, written, None)
+    (key, written, failed)
 }
 
 async fn carry_out(

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Endpoints, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tempfile::TempDir;
 use zab::{Server, ServerConfig};
 use zk_client::Session;
-use zk_wire::acl::Acl;
+use zk_wire::acl::{Acl, perms};
 use zk_wire::codes::CreateMode;
 use zoobridge::config::Config;
 use zoobridge::local::{Local, RunningBridge};
@@ -314,6 +314,49 @@ async fn both_directions_at_one_root_converge_and_then_nothing_is_written() {
     let world = Imports { local: Local { bridge, ..local }, eye, config, dir };
     world.until("carts", None).await;
     assert!(world.services().get_opt("orders").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_adds_stays_and_is_no_reason_to_write_for_ever() {
+    let world = Imports::new(config(ROOT, "servicePort: 80")).await;
+    world.register("carts", "10.1.0.1:8080").await;
+    world.until("carts", Some(&["10.1.0.1:8080"])).await;
+    let mut service = world.services().get("carts").await.unwrap();
+    let ports = service.spec.as_mut().unwrap().ports.as_mut().unwrap();
+    ports[0].name = Some("http".to_owned());
+    ports.push(ServicePort { name: Some("metrics".to_owned()), port: 9090, ..ServicePort::default() });
+    world.services().replace("carts", &PostParams::default(), &service).await.unwrap();
+    world.register("carts", "10.1.0.2:8080").await;
+    world.until("carts", Some(&["10.1.0.1:8080", "10.1.0.2:8080"])).await;
+    world.until_status(|status| status.known && status.pending == 0).await;
+    let ports = world.services().get("carts").await.unwrap().spec.unwrap().ports.unwrap();
+    assert_eq!(ports.iter().map(|port| port.port).collect::<Vec<_>>(), [80, 9090]);
+}
+
+#[tokio::test]
+async fn what_we_may_not_read_or_is_too_long_holds_nobody_up() {
+    let world = Imports::new(config(ROOT, "")).await;
+    directories(&world.eye, ROOT).await;
+    let blind = vec![Acl::world(perms::ALL & !perms::READ)];
+    world.eye.create(&format!("{ROOT}/hidden"), "", blind, CreateMode::Persistent).await.unwrap();
+    world.register("hidden", "10.1.0.9:8080").await;
+    let long = format!("{ROOT}/carts/long");
+    directories(&world.eye, &format!("{ROOT}/carts")).await;
+    world.eye.create(&long, vec![b'x'; 200_000], Acl::open(), CreateMode::Ephemeral).await.unwrap();
+    world.register("carts", "10.1.0.1:8080").await;
+    world.until("carts", Some(&["10.1.0.1:8080"])).await;
+    // Whoever leads next reads everything at once.
+    let Imports { local, eye, config, dir } = world;
+    local.bridge.kill().await;
+    let store =
+        zoobridge::session::CredentialStore::secret(local.client.clone(), "default", "zoobridge-sessions");
+    let mut with_server = config.clone();
+    with_server.zookeeper.connect = local.server.client_address().to_string().parse().unwrap();
+    let bridge = RunningBridge::start(&with_server, local.client.clone(), store).await.unwrap();
+    let world = Imports { local: Local { bridge, ..local }, eye, config, dir };
+    world.register("carts", "10.1.0.2:8080").await;
+    world.until("carts", Some(&["10.1.0.1:8080", "10.1.0.2:8080"])).await;
+    world.until_status(|status| status.known && status.pending == 0 && status.refused_instances == 1).await;
 }
 
 #[tokio::test]

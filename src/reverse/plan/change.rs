@@ -169,9 +169,9 @@ impl Plan {
         let mut backends = claims.get(&claim).unwrap_or(&none);
         let limited = limited(backends, registry.import().max_endpoints, state);
         if let Some(limited) = &limited {
-            let (limit, surplus) = (limited.len(), backends.len() - limited.len());
+            let limit = limited.len();
             let what = claim.source.clone();
-            self.refused.insert(Refused::TooManyEndpoints { what, limit, surplus });
+            self.refused.insert(Refused::TooManyEndpoints { what, limit });
             backends = limited;
         }
         self.service(Some(ours), &claim, imports, backends, ours.port);

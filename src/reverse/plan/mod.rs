@@ -52,14 +52,12 @@ pub enum Refused {
         limit: usize,
     },
     /// The Service has its fill.
-    #[error("{surplus} endpoints of {what} are not imported: the import's maxEndpoints is {limit}")]
+    #[error("not all endpoints of {what} are imported: the import's maxEndpoints is {limit}")]
     TooManyEndpoints {
         /// What is registered.
         what: Source,
         /// The limit.
         limit: usize,
-        /// How many are left out.
-        surplus: usize,
     },
 }
 

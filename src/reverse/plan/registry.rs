@@ -8,7 +8,7 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::stat::Stat;
 
 use super::import::Import;
-use crate::format::Registered;
+use crate::format::{MAX_RECORD_BYTES, Registered, Unreadable};
 use crate::model::{Known, ZnodePath};
 
 /// What one Service stands for.
@@ -39,7 +39,12 @@ pub struct Leaf {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// All directories with all their leaves.
-    Everything(BTreeMap<ZnodePath, Directory>),
+    Everything {
+        /// Those that could be read.
+        directories: BTreeMap<ZnodePath, Directory>,
+        /// Those that we may not read: what was known of them stays.
+        unreadable: BTreeSet<ZnodePath>,
+    },
     /// Some znodes as they are now; `None` where there is none.
     Some {
         /// Directories that are there, perhaps with leaves that are known already, or are not.
@@ -64,6 +69,8 @@ pub struct Directory {
 pub struct Registry {
     import: Import,
     directories: Known<BTreeMap<ZnodePath, Directory>>,
+    /// As of the last read of everything. Parts of them say nothing.
+    unreadable: BTreeSet<ZnodePath>,
 }
 
 impl fmt::Display for Source {
@@ -76,7 +83,12 @@ impl Leaf {
     /// What a znode of `service` with this name, stat and data stands for.
     #[must_use]
     pub fn read(import: &Import, service: &str, name: &str, stat: &Stat, data: &[u8]) -> Leaf {
-        let registered = import.format.registered(service, name, data);
+        let length = usize::try_from(stat.data_length).unwrap_or(0);
+        let registered = if length > MAX_RECORD_BYTES && !import.format.is_in_the_name() {
+            Err(Unreadable::TooLong(length))
+        } else {
+            import.format.registered(service, name, data)
+        };
         let instance = match registered {
             // Nested services, or a registration that is not finished.
             Err(_) if stat.num_children > 0 => None,
@@ -100,7 +112,7 @@ impl Registry {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(import: Import) -> Self {
-        Registry { import, directories: Known::Unknown }
+        Registry { import, directories: Known::Unknown, unreadable: BTreeSet::new() }
     }
 
     /// Whose it is.
@@ -120,7 +132,12 @@ impl Registry {
     /// Parts say nothing before everything is known: then they are about what a read of everything will find.
     pub fn found(&mut self, finding: Finding) -> BTreeSet<ZnodePath> {
         match (finding, &mut self.directories) {
-            (Finding::Everything(now), before) => {
+            (Finding::Everything { directories: mut now, unreadable }, before) => {
+                if let Known::Known(before) = before {
+                    let stays = before.iter().filter(|(path, _)| unreadable.contains(*path));
+                    now.extend(stays.map(|(path, directory)| (path.clone(), directory.clone())));
+                }
+                self.unreadable = unreadable;
                 let mut changed: BTreeSet<_> = now.keys().cloned().collect();
                 if let Known::Known(before) = before {
                     changed.extend(before.keys().cloned());
@@ -132,7 +149,8 @@ impl Registry {
             (Finding::Some { .. }, Known::Unknown) => BTreeSet::new(),
             (Finding::Some { directories, leaves }, Known::Known(known)) => {
                 let mut changed = BTreeSet::new();
-                for (path, service) in directories {
+                let is_readable = |directory: &ZnodePath| !self.unreadable.contains(directory);
+                for (path, service) in directories.into_iter().filter(|(path, _)| is_readable(path)) {
                     let is_changed = match service {
                         None => known.remove(&path).is_some(),
                         Some(_) if known.contains_key(&path) => false,
@@ -146,7 +164,7 @@ impl Registry {
                     }
                 }
                 for (path, leaf) in leaves {
-                    let Some(parent) = path.parent() else { continue };
+                    let Some(parent) = path.parent().filter(is_readable) else { continue };
                     let Some(directory) = known.get_mut(&parent) else { continue };
                     let is_changed = match leaf {
                         None => directory.leaves.remove(path.name()).is_some(),
@@ -195,7 +213,9 @@ impl Registry {
     pub fn exists(&self, directory: &ZnodePath) -> Known<bool> {
         match &self.directories {
             Known::Unknown => Known::Unknown,
-            Known::Known(directories) => Known::Known(directories.contains_key(directory)),
+            Known::Known(directories) if directories.contains_key(directory) => Known::Known(true),
+            Known::Known(_) if self.unreadable.contains(directory) => Known::Unknown,
+            Known::Known(_) => Known::Known(false),
         }
     }
 
@@ -245,7 +265,8 @@ mod tests {
     fn everything(leaves: &[(&str, Leaf)]) -> Finding {
         let leaves = leaves.iter().map(|(name, leaf)| ((*name).to_owned(), leaf.clone())).collect();
         let directory = Directory { service: "a.B".to_owned(), leaves };
-        Finding::Everything(BTreeMap::from([(path("/dubbo/a.B/providers"), directory)]))
+        let directories = BTreeMap::from([(path("/dubbo/a.B/providers"), directory)]);
+        Finding::Everything { directories, unreadable: BTreeSet::new() }
     }
 
     fn shown(registry: &Registry) -> Vec<String> {
@@ -296,6 +317,28 @@ mod tests {
         };
         assert_eq!(registry.found(gone).len(), 1);
         assert_eq!(registry.exists(&providers), Known::Known(false));
+    }
+
+    #[test]
+    fn a_directory_that_we_may_not_read_stays_as_it_was_and_is_not_known_to_be_gone() {
+        let mut registry = Registry::new(import());
+        let providers = path("/dubbo/a.B/providers");
+        let hidden = || Finding::Everything {
+            directories: BTreeMap::new(),
+            unreadable: BTreeSet::from([path("/dubbo/a.B/providers")]),
+        };
+        assert!(registry.found(hidden()).is_empty());
+        assert_eq!(registry.exists(&providers), Known::Unknown);
+        assert_eq!(registry.exists(&path("/dubbo/other/providers")), Known::Known(false));
+        registry.found(everything(&[("1", leaf("10.0.0.1:1", 1, 1))]));
+        assert!(registry.found(hidden()).is_empty());
+        assert_eq!((shown(&registry).len(), registry.exists(&providers)), (1, Known::Known(true)));
+        let gone = Finding::Some {
+            directories: BTreeMap::new(),
+            leaves: BTreeMap::from([(path("/dubbo/a.B/providers/1"), None)]),
+        };
+        assert!(registry.found(gone).is_empty());
+        assert_eq!(shown(&registry).len(), 1);
     }
 
     #[test]

@@ -18,21 +18,20 @@ fn registry(instances: Option<&Instances>) -> Registry {
     )
     .unwrap();
     let mut registry = Registry::new(import);
-    registry.found(Finding::Everything(
-        instances
-            .map(|instances| {
-                let leaves = instances.iter().map(|(&(ip, port), &ready)| {
-                    let registered =
-                        Registered { service: "orders".to_owned(), ip: [10, 0, 0, ip].into(), port, ready };
-                    let instance = Some(Ok(registered));
-                    (format!("{ip}:{port}"), Leaf { owner: SessionId(1), czxid: Zxid(1), instance })
-                });
-                let directory = Directory { service: "orders".to_owned(), leaves: leaves.collect() };
-                (directory_path(), directory)
-            })
-            .into_iter()
-            .collect(),
-    ));
+    let directories = instances
+        .map(|instances| {
+            let leaves = instances.iter().map(|(&(ip, port), &ready)| {
+                let registered =
+                    Registered { service: "orders".to_owned(), ip: [10, 0, 0, ip].into(), port, ready };
+                let instance = Some(Ok(registered));
+                (format!("{ip}:{port}"), Leaf { owner: SessionId(1), czxid: Zxid(1), instance })
+            });
+            let directory = Directory { service: "orders".to_owned(), leaves: leaves.collect() };
+            (directory_path(), directory)
+        })
+        .into_iter()
+        .collect();
+    registry.found(Finding::Everything { directories, unreadable: BTreeSet::new() });
     registry
 }
 
