@@ -160,18 +160,19 @@ impl Bridge {
     }
 
     /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
-    /// closing them.
+    /// closing them. `observe` begins new watches: when it stands by, and once more when it leads, since a
+    /// watch may be far behind without knowing it, and what the last leader published would be deleted for that.
     ///
     /// # Errors
     /// See [`BridgeError`].
-    pub async fn run(
+    pub async fn run<S: Stream<Item = Observation> + Send>(
         self,
-        observations: impl Stream<Item = Observation> + Send,
+        observe: impl Fn() -> S,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
         let Bridge { rules, roots, pool, events, instruments, started: pool_started } = self;
         let leadership = pool.leadership.clone();
-        let mut observations = std::pin::pin!(observations);
+        let mut observations = std::pin::pin!(observe());
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
         let mut store = Store::default();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
@@ -195,14 +196,15 @@ impl Bridge {
             Err(error) => return Err(BridgeError::Start(error)),
         };
         pool_started.send_replace(Some(pool.clone()));
-        let mut leader = Leader {
+        observations.set(observe());
+        let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited),
             rules,
             roots,
             pool,
             pool_events,
             events,
-            store,
+            store: Store::default(),
             is_synced: false,
             is_settled: false,
             heard: HashMap::new(),
@@ -211,7 +213,6 @@ impl Bridge {
             timers: JoinSet::new(),
             instruments,
         };
-        leader.sync(|store| store.keys().collect());
         leader.run(observations, stop).await
     }
 }
@@ -272,14 +273,14 @@ impl Leader {
         ended
     }
 
-    /// If the store knows everything for the first time: `worth` a plan is all of it.
-    fn sync(&mut self, worth: impl FnOnce(&Store) -> BTreeSet<ServiceKey>) {
+    /// If the store knows everything for the first time, all of it is worth a plan.
+    fn sync(&mut self) {
         if self.is_synced || !self.store.is_synced() {
             return;
         }
         tracing::info!(services = self.store.services().count(), "Services and EndpointSlices are known");
         self.is_synced = true;
-        let all = worth(&self.store);
+        let all: BTreeSet<_> = self.store.keys().collect();
         self.ledger.synced(&all);
         all.into_iter().for_each(|key| self.ledger.push(key));
     }
@@ -294,7 +295,7 @@ impl Leader {
             }
         }
         changed.iter().for_each(|key| self.ledger.push(key.clone()));
-        self.sync(|_| changed);
+        self.sync();
     }
 
     /// Starts plans, writes and looks, as many as may be under way.

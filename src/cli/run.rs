@@ -106,7 +106,7 @@ pub(crate) async fn both(
     let ending = stop.child_token();
     let pool = bridge.pool();
     let forward = async {
-        let ended = bridge.run(observations(client, &instruments.watches), ending.clone()).await;
+        let ended = bridge.run(|| observations(client, &instruments.watches), ending.clone()).await;
         ending.cancel();
         ended
     };
