@@ -1,5 +1,6 @@
 //! Two replicas and one Lease.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -7,13 +8,17 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube_dev::KubeDev;
 use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 use zk_client::Session;
+use zoobridge::apply::{Bridge, Instruments};
 use zoobridge::config::Config;
 use zoobridge::lease::{Election, Elector, LeaseError, Timing};
 use zoobridge::local::{RunningBridge, client_of};
-use zoobridge::session::{CredentialStore, Leadership};
+use zoobridge::observe::watch::observations;
+use zoobridge::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 
 use crate::world::{DIRECTORY, config, leaves, service, session, slice, until, within};
 
@@ -147,5 +152,57 @@ async fn a_leader_whose_lease_is_taken_says_so_and_ends() {
     let error = ended.unwrap_err();
     assert!(matches!(&error, LeaseError::Taken { holder, .. } if holder == "somebody else"), "{error}");
     bridge.kill().await;
+    cluster.end().await;
+}
+
+#[tokio::test]
+async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
+    let cluster = Cluster::start().await;
+    let store = CredentialStore::memory();
+    let first = RunningBridge::start(&cluster.config, cluster.client.clone(), store.clone()).await.unwrap();
+    until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
+    let before = cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap();
+    first.kill().await;
+    // Its watches are of a cluster that has nothing; so far behind are they.
+    let nothing = KubeDev::start(kube_dev::Options { workloads: false, ..kube_dev::Options::default() });
+    let nothing = nothing.await.unwrap();
+    let behind = client_of(&nothing).unwrap();
+    let (lease, leads) = watch::channel(None);
+    let Config { zookeeper, .. } = &cluster.config;
+    let pool = PoolStart {
+        config: PoolConfig {
+            connect: zookeeper.connect.clone(),
+            session_timeout: zookeeper.session_timeout,
+            auth: Vec::new(),
+            fence: cluster.config.fence_directory().unwrap(),
+            limit: 1,
+        },
+        store,
+        leadership: Leadership::Lease(leads),
+    };
+    let instruments = Instruments::default();
+    let mut status = instruments.status();
+    let (rules, roots) = (cluster.config.rules.clone(), cluster.config.roots().unwrap());
+    let second = Bridge::new(rules, roots, cluster.client.clone(), pool, instruments.clone());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (stop, client) = (stop.clone(), cluster.client.clone());
+        let begun = AtomicBool::new(false);
+        async move {
+            let observe = || {
+                let is_first = !begun.swap(true, Ordering::Relaxed);
+                observations(if is_first { &behind } else { &client }, &instruments.watches)
+            };
+            second.run(observe, stop).await
+        }
+    });
+    within(status.wait_for(|status| status.standing_by && status.synced)).await.unwrap();
+    lease.send_replace(Some(Instant::now() + Duration::from_secs(3_600)));
+    within(status.wait_for(|status| status.settled && status.pending == 0)).await.unwrap();
+    assert_eq!(leaves(&cluster.eye, DIRECTORY).await.len(), 2);
+    assert_eq!(cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap(), before);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    nothing.stop().await;
     cluster.end().await;
 }
