@@ -120,12 +120,16 @@ impl Shared {
         }
     }
 
-    /// A leader without any session for half the session timeout is in the way of one that could have some.
+    /// A leader that has lost all its sessions for half the session timeout is in the way of one that could
+    /// resume them. One that begins waits for as long as it takes: were ZooKeeper away, all replicas would end
+    /// again and again.
     fn is_useless_since(&self, began: Instant) -> bool {
         let is_replica = matches!(self.leadership, Leadership::Lease(_));
+        let slots = self.slots();
         is_replica
             && began.elapsed() > self.config.session_timeout / 2
-            && !self.slots().iter().any(|slot| slot.session.borrow().is_some())
+            && !slots.is_empty()
+            && !slots.iter().any(|slot| slot.session.borrow().is_some())
     }
 
     /// One attempt; an error is worth another.
