@@ -536,10 +536,10 @@ impl Ledger {
     /// does so only when its replacement is there: the heir may delete it at once.
     fn hand_over(&mut self, key: &ServiceKey, changes: &mut Changes) {
         let Changes { creates, gone, replaced, .. } = changes;
-        for (paths, is_replaced) in [(gone, true), (replaced, creates.is_empty())] {
+        for (paths, may_change_hands) in [(gone, true), (replaced, creates.is_empty())] {
             paths.retain(|path| {
                 let Some(leaf) = self.leaves.get_mut(path) else { return true };
-                if !is_replaced {
+                if !may_change_hands {
                     return leaf.waiting.is_empty();
                 }
                 let Some(heir) = leaf.waiting.pop_first() else { return true };

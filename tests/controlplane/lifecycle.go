@@ -150,9 +150,7 @@ func (p *plane) startAPIServer() error {
 		"--tls-cert-file", p.pki("kube-apiserver.crt"), "--tls-private-key-file", p.pki("kube-apiserver.key"),
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-key-file", p.pki("sa.key"), "--service-account-signing-key-file", p.pki("sa.key"),
-		"--allow-privileged", "--max-requests-inflight", "1000",
-		// What is compacted is gone for a watch: a test waits for that.
-		"--etcd-compaction-interval", "20s")
+		"--allow-privileged", "--max-requests-inflight", "1000")
 	if err != nil {
 		return err
 	}

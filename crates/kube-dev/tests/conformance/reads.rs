@@ -56,7 +56,8 @@ async fn watches_resume_and_end() {
     t.end().await;
 }
 
-/// A real plane forgets every five minutes (`--etcd-compaction-interval`).
+/// A real plane forgets once its watch cache has seen more than a hundred later changes of Secrets, and those are
+/// older than 75 s; so this one is compared with a plane that has run for long.
 #[tokio::test]
 async fn a_watch_from_what_is_forgotten_is_gone() {
     let mut t = Transcript::begin_with("gone", Options { history: 1, ..Options::default() }).await;
