@@ -15,6 +15,7 @@ use zk_wire::acl::{Acl, perms};
 use zk_wire::codes::CreateMode;
 use zoobridge::config::Config;
 use zoobridge::local::{Local, RunningBridge};
+use zoobridge::session::CredentialStore;
 
 use crate::world::{session, until, within};
 
@@ -47,6 +48,17 @@ impl Imports {
         // A registry whose root is not there is not known.
         directories(&eye, "/legacy-dubbo").await;
         Imports { local, eye, config, dir }
+    }
+
+    /// The bridge is killed, and one with another configuration leads next.
+    async fn succeeded_with(self, change: impl FnOnce(&mut Config)) -> Imports {
+        let Imports { local, eye, mut config, dir } = self;
+        local.bridge.kill().await;
+        change(&mut config);
+        config.zookeeper.connect = local.server.client_address().to_string().parse().unwrap();
+        let store = CredentialStore::secret(local.client.clone(), "default", "zoobridge-sessions");
+        let bridge = RunningBridge::start(&config, local.client.clone(), store).await.unwrap();
+        Imports { local: Local { bridge, ..local }, eye, config, dir }
     }
 
     fn services(&self) -> Api<Service> {
@@ -294,24 +306,11 @@ async fn both_directions_at_one_root_converge_and_then_nothing_is_written() {
     assert!(world.eye.exists("/services/loop").await.unwrap().is_none());
 
     // Whoever leads next computes the same.
-    let Imports { local, eye, config, dir } = world;
-    local.bridge.kill().await;
-    let store =
-        zoobridge::session::CredentialStore::secret(local.client.clone(), "default", "zoobridge-sessions");
-    let mut with_server = config.clone();
-    with_server.zookeeper.connect = local.server.client_address().to_string().parse().unwrap();
-    let bridge = RunningBridge::start(&with_server, local.client.clone(), store).await.unwrap();
-    let world = Imports { local: Local { bridge, ..local }, eye, config, dir };
+    let world = world.succeeded_with(|_| {}).await;
     world.until_status(|status| status.known && status.refused == 1 && status.pending == 0).await;
     assert_eq!(world.versions().await, versions);
     // A Service of an import that is no more goes; that of a directory that is still there stays.
-    let Imports { local, eye, config, dir } = world;
-    local.bridge.stop().await.unwrap();
-    with_server.imports.remove(0);
-    let store =
-        zoobridge::session::CredentialStore::secret(local.client.clone(), "default", "zoobridge-sessions");
-    let bridge = RunningBridge::start(&with_server, local.client.clone(), store).await.unwrap();
-    let world = Imports { local: Local { bridge, ..local }, eye, config, dir };
+    let world = world.succeeded_with(|config| drop(config.imports.remove(0))).await;
     world.until("carts", None).await;
     assert!(world.services().get_opt("orders").await.unwrap().is_some());
 }
@@ -346,14 +345,7 @@ async fn what_we_may_not_read_or_is_too_long_holds_nobody_up() {
     world.register("carts", "10.1.0.1:8080").await;
     world.until("carts", Some(&["10.1.0.1:8080"])).await;
     // Whoever leads next reads everything at once.
-    let Imports { local, eye, config, dir } = world;
-    local.bridge.kill().await;
-    let store =
-        zoobridge::session::CredentialStore::secret(local.client.clone(), "default", "zoobridge-sessions");
-    let mut with_server = config.clone();
-    with_server.zookeeper.connect = local.server.client_address().to_string().parse().unwrap();
-    let bridge = RunningBridge::start(&with_server, local.client.clone(), store).await.unwrap();
-    let world = Imports { local: Local { bridge, ..local }, eye, config, dir };
+    let world = world.succeeded_with(|_| {}).await;
     world.register("carts", "10.1.0.2:8080").await;
     world.until("carts", Some(&["10.1.0.1:8080", "10.1.0.2:8080"])).await;
     world.until_status(|status| status.known && status.pending == 0 && status.refused_instances == 1).await;

@@ -44,18 +44,18 @@ async fn until_ready(scraper: &Scraper) {
     .await;
 }
 
+/// Kind and name of each family, but for those of the process.
+fn families(scrape: &Scrape) -> Vec<String> {
+    let ours = scrape.types.iter().filter(|(name, _)| !name.starts_with("process_"));
+    ours.map(|(name, kind)| format!("{kind} {name}")).collect()
+}
+
 #[tokio::test]
 async fn a_bridges_families_are_these_from_the_start() {
     let scraper = Scraper::new(Instruments::default().subject()).await;
     let scrape = scraper.scrape().await;
-    let families: Vec<String> = scrape
-        .types
-        .iter()
-        .filter(|(name, _)| !name.starts_with("process_"))
-        .map(|(name, kind)| format!("{kind} {name}"))
-        .collect();
     assert_eq!(
-        families,
+        families(&scrape),
         [
             "counter zoobridge_events_total",
             "gauge zoobridge_leading",
@@ -286,14 +286,8 @@ async fn a_server_has_apaches_names_and_reads_its_sizes_when_asked() {
     assert_eq!(scraper.get("/ready").await, (200, "ok\n".to_owned()));
     assert_eq!(scraper.get("/live").await.0, 200);
     let before = scraper.scrape().await;
-    let families: Vec<String> = before
-        .types
-        .iter()
-        .filter(|(name, _)| !name.starts_with("process_"))
-        .map(|(name, kind)| format!("{kind} {name}"))
-        .collect();
     assert_eq!(
-        families,
+        families(&before),
         [
             "gauge approximate_data_size",
             "gauge auth_failed_count",

@@ -219,13 +219,6 @@ impl Registry {
         }
     }
 
-    /// All directories that are known.
-    #[must_use]
-    pub fn directories(&self) -> BTreeSet<ZnodePath> {
-        let Known::Known(directories) = &self.directories else { return BTreeSet::new() };
-        directories.keys().cloned().collect()
-    }
-
     /// How many znodes are no instance, or none that is let in.
     #[must_use]
     pub fn refused(&self) -> usize {
