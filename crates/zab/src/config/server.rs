@@ -1,10 +1,15 @@
-//! The server's configuration: Apache's `zoo.cfg` keys, checked before anything starts.
+//! The typed configuration.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use zk_wire::jute::DEFAULT_MAX_BUFFER;
+
+use super::ConfigError;
+use super::metrics::Metrics;
+use super::registry::{Verdict, judge};
+use super::settings::{Setting, parse, parse_option};
 
 /// Everything a server needs to know, in its own units.
 #[derive(Debug, Clone)]
@@ -44,74 +49,10 @@ pub struct ServerConfig {
     pub server_id: u8,
 }
 
-/// A configuration that cannot be, or one that must not be half honoured.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A line that is neither a comment nor `key=value`.
-    #[error("{place}: {text:?} is not key=value")]
-    NotAPair {
-        /// File and line, or the option.
-        place: String,
-        /// The line.
-        text: String,
-    },
-    /// A value that its key cannot have.
-    #[error("{place}: {key}={value} makes no sense: {reason}")]
-    Value {
-        /// File and line, or the option.
-        place: String,
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-        /// What it should be.
-        reason: &'static str,
-    },
-    /// A key of Apache's whose silent absence would be dangerous.
-    #[error("{place}: {key} is not implemented: {reason}; remove it to start without it")]
-    NotImplemented {
-        /// File and line, or the option.
-        place: String,
-        /// The key.
-        key: String,
-        /// Why it is not only a warning.
-        reason: &'static str,
-    },
-    /// A key that must be there.
-    #[error("{0} is missing: set it in zoo.cfg or with --set {0}=…")]
-    Missing(&'static str),
-    /// Two keys that contradict each other.
-    #[error(
-        "minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms): lower one or raise the other"
-    )]
-    Timeouts {
-        /// The lower bound.
-        min: i32,
-        /// The upper bound.
-        max: i32,
-    },
-}
-
-/// A setting with the place it comes from, for errors.
-struct Setting {
-    place: String,
-    key: String,
-    value: String,
-}
-
 const DEFAULT_TICK: Duration = Duration::from_millis(3000);
 const DEFAULT_CLIENT_PORT: u16 = 2181;
-/// `PrometheusMetricsProvider`.
-const DEFAULT_METRICS_PORT: u16 = 7000;
+/// `QuorumPeerConfig.MIN_SNAP_RETAIN_COUNT`.
+const MIN_RETAINED: usize = 3;
 
 impl ServerConfig {
     /// A server on `data_dir` with Apache's defaults, on loopback and a free port.
@@ -128,7 +69,7 @@ impl ServerConfig {
             snap_count: 100_000,
             pre_alloc_bytes: 64 << 20,
             force_sync: true,
-            snapshots_retained: 3,
+            snapshots_retained: MIN_RETAINED,
             max_buffer: DEFAULT_MAX_BUFFER,
             extended_types: true,
             words: vec!["srvr".to_owned()],
@@ -142,8 +83,8 @@ impl ServerConfig {
     /// are named in a warning.
     ///
     /// # Errors
-    /// The file cannot be read, a line or value makes no sense, two keys contradict each other, or a security
-    /// setting is not implemented.
+    /// The file cannot be read, a line, key or value makes no sense, two keys contradict each other, or one
+    /// must not be ignored.
     pub fn load(file: Option<&std::path::Path>, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut settings = Vec::new();
         if let Some(path) = file {
@@ -152,37 +93,43 @@ impl ServerConfig {
             settings = parse(&text, &path.display().to_string())?;
         }
         for pair in overrides {
-            settings.push(parse_pair(pair, format!("--set {pair}"))?);
+            let setting = parse_option(pair)?;
+            settings.retain(|other| other.name() != setting.name());
+            settings.push(setting);
         }
         Self::from_settings(&settings)
     }
 
-    fn from_settings(settings: &[Setting]) -> Result<Self, ConfigError> {
+    pub(super) fn from_settings(settings: &[Setting]) -> Result<Self, ConfigError> {
         let mut config = Self::local(PathBuf::new());
         config.client_address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_CLIENT_PORT));
         config.min_session_timeout_ms = 0;
         config.max_session_timeout_ms = 0;
         let mut metrics = Metrics::default();
         for setting in settings {
-            if !metrics.set(setting)? {
-                config.set(setting)?;
+            if judge(setting)? == Verdict::Take && !metrics.set(setting)? && !config.set(setting)? {
+                return Err(setting.invalid("it is listed as honoured, and nobody takes it"));
             }
         }
-        config.metrics_address = metrics.is_wanted.then_some(metrics.address);
+        config.metrics_address = metrics.address();
         if config.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Missing("dataDir"));
         }
         config = config.with_derived_timeouts();
         let (min, max) = (config.min_session_timeout_ms, config.max_session_timeout_ms);
         if min > max {
-            return Err(ConfigError::Timeouts { min, max });
+            let names = ["minSessionTimeout", "maxSessionTimeout", "tickTime"];
+            let why = format!(
+                "minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms): lower one or raise the other"
+            );
+            return Err(ConfigError::Contradiction { places: places(settings, &names), why });
         }
         Ok(config)
     }
 
-    fn set(&mut self, setting: &Setting) -> Result<(), ConfigError> {
-        let key = setting.key.strip_prefix("zookeeper.").unwrap_or(&setting.key);
-        match key {
+    /// False if this key is not one of these.
+    fn set(&mut self, setting: &Setting) -> Result<bool, ConfigError> {
+        match setting.name() {
             "tickTime" => self.tick_time = Duration::from_millis(setting.number(1, 3_600_000)?),
             "dataDir" => self.data_dir = setting.value.clone().into(),
             "dataLogDir" => self.log_dir = Some(setting.value.clone().into()),
@@ -194,15 +141,15 @@ impl ServerConfig {
             "snapCount" => self.snap_count = setting.number(2, 1 << 31)? as u32,
             "preAllocSize" => self.pre_alloc_bytes = setting.number(0, 1 << 21)? * 1024,
             "forceSync" => self.force_sync = setting.yes_or_no()?,
-            "autopurge.snapRetainCount" => self.snapshots_retained = setting.number(3, 1 << 20)? as usize,
+            "autopurge.snapRetainCount" => self.snapshots_retained = retained(setting)?,
             "jute.maxbuffer" => self.max_buffer = setting.number(1024, 1 << 30)? as usize,
             "extendedTypesEnabled" => self.extended_types = setting.yes_or_no()?,
             "4lw.commands.whitelist" => {
                 self.words = setting.value.split(',').map(|word| word.trim().to_owned()).collect();
             }
-            _ => return setting.refuse_or_warn(key),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn with_derived_timeouts(mut self) -> Self {
@@ -229,135 +176,25 @@ impl ServerConfig {
     }
 }
 
-/// The keys of Apache's `metricsProvider`. The address counts only with the class that has one.
-struct Metrics {
-    is_wanted: bool,
-    address: SocketAddr,
+/// As in Apache, fewer than [`MIN_RETAINED`] are not an error.
+fn retained(setting: &Setting) -> Result<usize, ConfigError> {
+    let asked = setting.number(0, 1 << 20)? as usize;
+    if asked < MIN_RETAINED {
+        tracing::warn!(asked, kept = MIN_RETAINED, place = setting.place, "fewer snapshots are never kept");
+    }
+    Ok(asked.max(MIN_RETAINED))
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_METRICS_PORT));
-        Metrics { is_wanted: false, address }
-    }
-}
-
-impl Metrics {
-    /// False if this key is none of them.
-    fn set(&mut self, setting: &Setting) -> Result<bool, ConfigError> {
-        let key = setting.key.strip_prefix("zookeeper.").unwrap_or(&setting.key);
-        match key.strip_prefix("metricsProvider.") {
-            Some("className") => self.is_wanted = setting.is_for_prometheus()?,
-            Some("httpHost") => self.address.set_ip(setting.address()?),
-            Some("httpPort") => self.address.set_port(setting.number(0, 65_535)? as u16),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-impl Setting {
-    fn is_for_prometheus(&self) -> Result<bool, ConfigError> {
-        match self.value.strip_prefix("org.apache.zookeeper.metrics.") {
-            Some("prometheus.PrometheusMetricsProvider") => Ok(true),
-            Some("impl.DefaultMetricsProvider" | "impl.NullMetricsProvider") => Ok(false),
-            _ => Err(self.invalid(
-                "one of Apache's providers is wanted: prometheus.PrometheusMetricsProvider, \
-                 impl.DefaultMetricsProvider or impl.NullMetricsProvider, with its package",
-            )),
-        }
-    }
-
-    fn invalid(&self, reason: &'static str) -> ConfigError {
-        let Setting { place, key, value } = self;
-        ConfigError::Value { place: place.clone(), key: key.clone(), value: value.clone(), reason }
-    }
-
-    fn number(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
-        let number: u64 = self.value.parse().map_err(|_| self.invalid("a whole number is wanted"))?;
-        if (min..=max).contains(&number) {
-            Ok(number)
-        } else {
-            Err(self.invalid("the number is out of range"))
-        }
-    }
-
-    /// -1 means the default, as in Apache.
-    fn timeout(&self) -> Result<i32, ConfigError> {
-        if self.value == "-1" {
-            return Ok(0);
-        }
-        Ok(i32::try_from(self.number(1, i32::MAX as u64)?).unwrap_or(i32::MAX))
-    }
-
-    fn yes_or_no(&self) -> Result<bool, ConfigError> {
-        match self.value.as_str() {
-            "yes" | "true" => Ok(true),
-            "no" | "false" => Ok(false),
-            _ => Err(self.invalid("yes or no is wanted")),
-        }
-    }
-
-    fn address(&self) -> Result<IpAddr, ConfigError> {
-        if self.value == "localhost" {
-            return Ok(Ipv4Addr::LOCALHOST.into());
-        }
-        self.value.parse().map_err(|_| self.invalid("an IP address is wanted"))
-    }
-
-    /// What would weaken an operator's intent stops the start; the rest is said once.
-    fn refuse_or_warn(&self, key: &str) -> Result<(), ConfigError> {
-        let is = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-        let reason = if is(&[
-            "ssl",
-            "secureClientPort",
-            "sasl",
-            "authProvider",
-            "quorum.",
-            "client.portUnification",
-            "enforce.auth",
-            "sessionRequireClientSASLAuth",
-            "requireClientAuthScheme",
-            "DigestAuthenticationProvider",
-            "X509AuthenticationProvider",
-            "kerberos",
-            "enforceQuota",
-            "audit.enable",
-            "fips-mode",
-            "metricsProvider.ssl",
-            "metricsProvider.httpsPort",
-        ]) {
-            "whoever set it relies on it"
-        } else if is(&["server.", "group.", "weight.", "peerType", "dynamicConfigFile", "standaloneEnabled"])
-        {
-            "this release serves one node, not an ensemble"
-        } else {
-            tracing::warn!(key = self.key, place = self.place, "this key changes nothing here");
-            return Ok(());
-        };
-        Err(ConfigError::NotImplemented { place: self.place.clone(), key: self.key.clone(), reason })
-    }
-}
-
-/// Java properties as far as `zoo.cfg` uses them: comments, `key=value`, spaces around both.
-fn parse(text: &str, file: &str) -> Result<Vec<Setting>, ConfigError> {
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-    let pairs = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
-    pairs.map(|(number, line)| parse_pair(line, format!("{file}:{number}"))).collect()
-}
-
-fn parse_pair(text: &str, place: String) -> Result<Setting, ConfigError> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok(Setting { place, key: key.trim().to_owned(), value: value.trim().to_owned() })
-        }
-        _ => Err(ConfigError::NotAPair { place, text: text.to_owned() }),
-    }
+/// Where the settings among these are, in their order.
+fn places(settings: &[Setting], names: &[&str]) -> String {
+    let wanted = settings.iter().filter(|setting| names.contains(&setting.name()));
+    wanted.map(|setting| setting.place.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::registry::{Treatment, known};
 
     fn config(text: &str) -> Result<ServerConfig, ConfigError> {
         ServerConfig::from_settings(&parse(text, "zoo.cfg")?)
@@ -398,8 +235,9 @@ mod tests {
             ("dataDir=/x\nserver.1=a:1:2", "server.1 is not implemented: this release serves one node"),
             (
                 "dataDir=/x\nminSessionTimeout=9\nmaxSessionTimeout=8",
-                "minSessionTimeout (9 ms) is above maxSessionTimeout (8 ms)",
+                "zoo.cfg:2, zoo.cfg:3: minSessionTimeout (9 ms) is above maxSessionTimeout (8 ms)",
             ),
+            ("dataDir=/x\nticktime=1", "zoo.cfg:2: there is no key ticktime: is tickTime meant?"),
         ];
         for (text, expected) in cases {
             let error = config(text).unwrap_err().to_string();
@@ -440,5 +278,24 @@ mod tests {
         let overrides = ["dataDir=/a".to_owned(), "tickTime=100".to_owned()];
         let config = ServerConfig::load(None, &overrides).unwrap();
         assert_eq!((config.tick_time, config.min_session_timeout_ms), (Duration::from_millis(100), 200));
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_accepted() {
+        let text = "dataDir=/x\nsslQuorum=false\npeerType=participant\nstandaloneEnabled=true\nenforceQuota=FALSE\n\
+                    initLimit=5\nnobody.knows.this=1\nautopurge.snapRetainCount=1";
+        assert_eq!(config(text).unwrap().snapshots_retained, 3);
+    }
+
+    #[test]
+    fn what_is_listed_as_honoured_is_taken() {
+        for (key, _) in known().filter(|(_, treatment)| *treatment == Treatment::Honoured) {
+            for value in ["1", "true", "nonsense"] {
+                let setting = Setting { place: String::new(), key: key.to_owned(), value: value.to_owned() };
+                if let Err(error) = ServerConfig::from_settings(&[setting]) {
+                    assert!(!error.to_string().contains("nobody takes it"), "{key}");
+                }
+            }
+        }
     }
 }
