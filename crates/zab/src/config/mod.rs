@@ -1,6 +1,6 @@
 //! The server's configuration: Apache's `zoo.cfg` keys, checked before anything starts.
 //!
-//! [`settings`] reads text, [`registry`] knows every key of Apache's and what becomes of it here, and
+//! `settings` reads text, `registry` knows every key of Apache's and what becomes of it here, and
 //! [`ServerConfig`] is what is true. Each area lists its keys beside its code: whoever implements one moves it to
 //! [`Treatment::Honoured`] and takes it in `set`.
 
