@@ -13,10 +13,11 @@ use tokio_util::task::TaskTracker;
 use crate::config::ServerConfig;
 use crate::net::driver::Driver;
 use crate::net::listener::Listener;
-use crate::net::log_thread::{self, write_snapshot};
+use crate::net::log_thread;
 use crate::net::report::{DiskTimes, Reporter};
+use crate::net::snapshot_thread::{SnapshotOptions, write_snapshot};
 use crate::server::core::{Core, Now};
-use crate::storage::{DiskStorage, Storage, StorageError, StorageOptions};
+use crate::storage::{DiskStorage, Retention, Storage, StorageError, StorageOptions};
 use crate::tree::Tree;
 use crate::tree::restore::Restoring;
 
@@ -65,15 +66,15 @@ const INPUT_QUEUE: usize = 4096;
 const QUESTIONS: usize = 16;
 
 impl Server {
-    /// Recovers the data directory, writes a snapshot, and serves.
+    /// Recovers the data directory and serves.
     ///
     /// # Errors
     /// The data cannot be used or the port cannot be had.
     pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening));
-        let (storage, tree) = opened.await.map_err(|_| StartError::Interrupted)??;
-        Self::start_on(config, Box::new(storage), tree).await
+        let opened = opened.await.map_err(|_| StartError::Interrupted)??;
+        Self::serve(config, Box::new(opened.storage), opened.tree, opened.is_snapshot_due).await
     }
 
     /// Serves a recovered tree over any storage.
@@ -84,6 +85,15 @@ impl Server {
         config: ServerConfig,
         storage: Box<dyn Storage>,
         tree: Tree,
+    ) -> Result<Server, StartError> {
+        Self::serve(config, storage, tree, false).await
+    }
+
+    async fn serve(
+        config: ServerConfig,
+        storage: Box<dyn Storage>,
+        tree: Tree,
+        is_snapshot_due: bool,
     ) -> Result<Server, StartError> {
         let address = config.client_address;
         let listen = |source| StartError::Listen { address, source };
@@ -101,16 +111,23 @@ impl Server {
         let log_ended = std::thread::Builder::new()
             .name("zab-log".to_owned())
             .spawn(move || {
-                let ended = log_thread::run(storage, &log_rx, &logged, &log_disk.syncs);
+                let ended = log_thread::run(storage, &log_rx, &logged, &log_disk);
                 log_stop.cancel();
                 ended
             })
             .map_err(StartError::Thread)?;
         tracing::info!(%address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
-        let (max_per_address, max_frame, retain) =
-            (config.max_client_connections, config.max_buffer, config.snapshots_retained);
+        let (max_per_address, max_frame) = (config.max_client_connections, config.max_buffer);
+        let snapshots = SnapshotOptions {
+            retention: retention(&config),
+            bytes_per_second: config.storage.snapshot_bytes_per_second,
+            logged_bytes: config.storage.snap_size_limit,
+        };
         let started = Instant::now();
-        let core = Core::new(config, tree, Now { uptime: Duration::ZERO, wall_ms: wall_ms() });
+        let mut core = Core::new(config, tree, Now { uptime: Duration::ZERO, wall_ms: wall_ms() });
+        if is_snapshot_due {
+            core.begin_snapshot();
+        }
         let reporter = Reporter { questions, started, disk: Arc::clone(&disk) };
         let driver = Driver {
             core,
@@ -121,7 +138,8 @@ impl Server {
             log,
             questions: questions_rx,
             disk,
-            retain,
+            snapshots,
+            snapshot_at: 0,
             stop: stop.clone(),
         };
         tasks.spawn(driver.run());
@@ -149,7 +167,7 @@ impl Server {
         self.stop.cancelled().await;
     }
 
-    /// Stops: closes connections, finishes a snapshot under way, and syncs the log. Sessions live on until
+    /// Stops: closes connections, gives up a snapshot under way, and syncs the log. Sessions live on until
     /// they expire on the next start.
     ///
     /// # Errors
@@ -174,27 +192,43 @@ impl Drop for Server {
     }
 }
 
-/// Recovers what is on the disk; on a fresh directory, or after a replay, the first thing written is a snapshot
-/// (`ZooKeeperServer.loadData`).
-fn open(config: &ServerConfig) -> Result<(DiskStorage, Tree), StartError> {
+/// What was on the disk.
+struct Opened {
+    storage: DiskStorage,
+    tree: Tree,
+    /// Is there so much behind the last snapshot that the next one must not wait?
+    is_snapshot_due: bool,
+}
+
+/// Recovers what is on the disk. Without a snapshot the first thing written is one, since no ZooKeeper starts on
+/// logs alone. Otherwise, unlike Apache's (`ZooKeeperServer.loadData`), the server does not wait for one.
+fn open(config: &ServerConfig) -> Result<Opened, StartError> {
     let options = StorageOptions {
         pre_alloc_bytes: config.pre_alloc_bytes,
         force_sync: config.force_sync,
+        txn_log_size_limit: config.storage.txn_log_size_limit,
+        snapshot_compression: config.storage.snapshot_compression,
+        trust_empty: config.storage.trust_empty,
         jute_max_buffer: config.max_buffer,
-        ..StorageOptions::default()
     };
     let failed = |source| StartError::Storage { dir: config.data_dir.clone(), source: Box::new(source) };
     let log_dir = config.log_dir.as_ref().unwrap_or(&config.data_dir);
     let mut restoring = Restoring::default();
-    let (mut storage, last) =
+    let (storage, last) =
         DiskStorage::open(&config.data_dir, log_dir, options, &mut restoring).map_err(failed)?;
+    let (had_snapshot, replayed) = (restoring.had_snapshot(), restoring.replayed());
     let (tree, mismatches) = restoring.finish();
-    tracing::info!(%last, mismatches, "recovered");
-    storage.roll().map_err(failed)?;
-    let sink = storage.snapshot_writer(tree.last_zxid()).map_err(failed)?;
-    write_snapshot(sink, &tree).map_err(failed)?;
-    storage.purge(config.snapshots_retained).map_err(failed)?;
-    Ok((storage, tree))
+    tracing::info!(%last, replayed, mismatches, "recovered");
+    if !had_snapshot {
+        let sink = storage.snapshot_writer(tree.last_zxid()).map_err(failed)?;
+        write_snapshot(sink, &tree).map_err(failed)?;
+    }
+    let is_snapshot_due = had_snapshot && replayed >= u64::from(config.snap_count / 2).max(1);
+    Ok(Opened { storage, tree, is_snapshot_due })
+}
+
+fn retention(config: &ServerConfig) -> Retention {
+    config.storage.retention(config.snapshots_retained)
 }
 
 fn wall_ms() -> i64 {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use zab::storage::{
-    MemoryDisk, MemoryStorage, Operation, Restore, SnapshotSink, Storage, StorageError, StorageOptions,
+    MemoryDisk, MemoryStorage, Operation, Purger, Restore, SnapshotSink, Storage, StorageError,
+    StorageOptions,
 };
 use zab::tree::Tree;
 use zab::tree::restore::Restoring;
@@ -44,8 +45,8 @@ impl Storage for SlowSync {
         self.0.snapshot_writer(zxid)
     }
 
-    fn purge(&mut self, retain: usize) -> Result<(), StorageError> {
-        self.0.purge(retain)
+    fn purger(&self) -> Purger {
+        self.0.purger()
     }
 
     fn truncate(&mut self, zxid: Zxid, restore: &mut dyn Restore) -> Result<(), StorageError> {

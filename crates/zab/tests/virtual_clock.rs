@@ -65,6 +65,7 @@ impl World {
     }
 
     fn take_outputs(&mut self) {
+        let before = self.snapshots.len();
         for output in self.core.outputs() {
             match output {
                 Output::Persist(txn) => {
@@ -75,8 +76,11 @@ impl World {
                     self.sent.push((id, Some(frame.slice(4..))))
                 }
                 Output::Close(id) => self.sent.push((id, None)),
-                Output::Snapshot(image) => self.snapshots.push(image.last_zxid()),
+                Output::Snapshot(head) => self.snapshots.push(head.zxid),
             }
+        }
+        if self.snapshots.len() > before {
+            while self.core.snapshot_part(1 << 10).is_some() {}
         }
     }
 
@@ -389,8 +393,8 @@ fn a_snapshot_is_due_between_half_of_snap_count_and_all_of_it() {
     world.connect(A, 600_000);
     for n in 0..1_000 {
         world.ask(A, &create(&format!("/{n}"), CreateMode::Persistent));
+        world.log();
     }
-    world.log();
     let mut last = 0;
     for zxid in &world.snapshots {
         assert!((50..=100).contains(&(zxid.0 - last)), "{:?}", world.snapshots);

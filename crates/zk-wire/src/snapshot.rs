@@ -84,11 +84,17 @@ impl<W: Write> SnapshotWriter<W> {
         acl: i64,
         stat: &StatPersisted,
     ) -> io::Result<()> {
-        write_sized(Some(path.as_bytes()), &mut self.scratch);
-        write_sized(data, &mut self.scratch);
-        acl.write(&mut self.scratch);
-        stat.write(&mut self.scratch);
+        write_node(path, data, acl, stat, &mut self.scratch);
         self.flush_scratch()
+    }
+
+    /// Writes znodes that [`write_node`] encoded.
+    ///
+    /// # Errors
+    /// `W` failed.
+    pub fn encoded(&mut self, nodes: &[u8]) -> io::Result<()> {
+        self.adler.write_slice(nodes);
+        self.out.write_all(nodes)
     }
 
     /// Writes the end of the nodes, the tail and the seals; flushes nothing.
@@ -130,6 +136,14 @@ impl<W: Write> SnapshotWriter<W> {
         self.scratch.clear();
         Ok(())
     }
+}
+
+/// Appends a znode as it is in a snapshot.
+pub fn write_node(path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted, out: &mut Vec<u8>) {
+    write_sized(Some(path.as_bytes()), out);
+    write_sized(data, out);
+    acl.write(out);
+    stat.write(out);
 }
 
 /// Why bytes are not a snapshot.

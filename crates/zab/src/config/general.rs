@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Group] = &[
             harmless: &["false", "no"],
             why: "it would let a server begin with less than it had",
         },
-        keys: &["snapshot.trust.empty", "emulate353TTLNodes"],
+        keys: &["emulate353TTLNodes"],
     },
     Group {
         treatment: Refused {
@@ -175,13 +175,6 @@ pub(super) const KEYS: &[Group] = &[
             "jute.maxbuffer.extrasize",
         ],
     },
-    Group {
-        treatment: Warned(
-            "when a snapshot is written follows from snapCount alone, and files are purged behind each",
-        ),
-        keys: &["snapSizeLimitInKb", "txnLogSizeLimitInKb", "autopurge.purgeInterval"],
-    },
-    Group { treatment: Warned("snapshots are written uncompressed"), keys: &["snapshot.compression.method"] },
     Group {
         treatment: Warned(
             "the digest of the tree, the last zxid and closed sessions' znodes are always written",

@@ -11,7 +11,9 @@ mod registry;
 mod security;
 mod server;
 mod settings;
+mod storage;
 
 pub use error::ConfigError;
 pub use registry::{Group, Treatment, known};
 pub use server::ServerConfig;
+pub use storage::StorageConfig;

@@ -10,6 +10,7 @@ use super::ConfigError;
 use super::metrics::Metrics;
 use super::registry::{Verdict, judge};
 use super::settings::{Setting, parse, parse_option};
+use super::storage::StorageConfig;
 
 /// Everything a server needs to know, in its own units.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct ServerConfig {
     pub force_sync: bool,
     /// `autopurge.snapRetainCount`: snapshots kept; at least 3.
     pub snapshots_retained: usize,
+    /// Logs and snapshots, further settings.
+    pub storage: StorageConfig,
     /// `jute.maxbuffer`: the longest message, in bytes.
     pub max_buffer: usize,
     /// `extendedTypesEnabled`: TTL znodes.
@@ -70,6 +73,7 @@ impl ServerConfig {
             pre_alloc_bytes: 64 << 20,
             force_sync: true,
             snapshots_retained: MIN_RETAINED,
+            storage: StorageConfig::default(),
             max_buffer: DEFAULT_MAX_BUFFER,
             extended_types: true,
             words: vec!["srvr".to_owned()],
@@ -107,7 +111,11 @@ impl ServerConfig {
         config.max_session_timeout_ms = 0;
         let mut metrics = Metrics::default();
         for setting in settings {
-            if judge(setting)? == Verdict::Take && !metrics.set(setting)? && !config.set(setting)? {
+            if judge(setting)? == Verdict::Take
+                && !metrics.set(setting)?
+                && !config.storage.set(setting)?
+                && !config.set(setting)?
+            {
                 return Err(setting.invalid("it is listed as honoured, and nobody takes it"));
             }
         }

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use zk_wire::ids::Zxid;
 
 use super::connection::{Handle, Outgoing};
-use super::log_thread::{LogRequest, write_snapshot};
+use super::log_thread::LogRequest;
 use super::report::{DiskTimes, Question};
+use super::snapshot_thread::{SnapshotOptions, SnapshotThread};
 use crate::server::core::{Core, Input, Now, Output};
-use crate::tree::Tree;
 use crate::tree::watches::ConnectionId;
 
 /// What connects the core to everything else.
@@ -34,8 +34,10 @@ pub struct Driver {
     pub questions: mpsc::Receiver<Question>,
     /// What the disk takes.
     pub disk: Arc<DiskTimes>,
-    /// Snapshots to keep.
-    pub retain: usize,
+    /// How snapshots are written and kept.
+    pub snapshots: SnapshotOptions,
+    /// When so many bytes have been logged, a snapshot is due.
+    pub snapshot_at: u64,
     /// Ends the task.
     pub stop: CancellationToken,
 }
@@ -48,9 +50,13 @@ impl Driver {
     pub async fn run(mut self) {
         let mut connections = HashMap::new();
         let mut batch = Vec::with_capacity(MAX_BATCH);
-        let mut snapshot: Option<tokio::task::JoinHandle<()>> = None;
+        let mut snapshot: Option<SnapshotThread> = None;
+        self.snapshot_at = self.snapshots.due_after(self.core.tree().last_zxid());
         loop {
-            let tick = self.core.next_tick().saturating_sub(self.started.elapsed());
+            let mut tick = self.core.next_tick().saturating_sub(self.started.elapsed());
+            if let Some(due) = snapshot.as_ref().and_then(SnapshotThread::due) {
+                tick = tick.min(due.saturating_duration_since(Instant::now()));
+            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
@@ -59,7 +65,12 @@ impl Driver {
                     continue;
                 }
                 logged = self.logged.recv() => match logged {
-                    Some(zxid) => self.core.handle(self.now(), Input::Logged(zxid)),
+                    Some(zxid) => {
+                        self.core.handle(self.now(), Input::Logged(zxid));
+                        if self.disk.logged_bytes() >= self.snapshot_at {
+                            self.core.begin_snapshot();
+                        }
+                    }
                     None => break,
                 },
                 count = self.inputs.recv_many(&mut batch, MAX_BATCH) => {
@@ -92,9 +103,13 @@ impl Driver {
             if !self.send_outputs(&mut connections, &mut snapshot) {
                 break;
             }
+            match &mut snapshot {
+                Some(snapshot) => snapshot.feed(&mut self.core),
+                None => self.core.abandon_snapshot(),
+            }
         }
-        if let Some(writing) = snapshot {
-            let _ = writing.await;
+        if let Some(snapshot) = snapshot {
+            let _ = tokio::task::spawn_blocking(|| snapshot.end()).await;
         }
     }
 
@@ -112,7 +127,7 @@ impl Driver {
     fn send_outputs(
         &mut self,
         connections: &mut HashMap<ConnectionId, Handle>,
-        snapshot: &mut Option<tokio::task::JoinHandle<()>>,
+        snapshot: &mut Option<SnapshotThread>,
     ) -> bool {
         for output in self.core.outputs() {
             let (id, outgoing) = match output {
@@ -122,14 +137,13 @@ impl Driver {
                     }
                     continue;
                 }
-                Output::Snapshot(image) => {
-                    if snapshot.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
-                        *snapshot = Some(tokio::spawn(take_snapshot(
-                            image,
-                            self.log.clone(),
-                            self.retain,
-                            Arc::clone(&self.disk),
-                        )));
+                Output::Snapshot(head) => {
+                    let (before, disk) = (snapshot.take(), Arc::clone(&self.disk));
+                    self.snapshot_at =
+                        disk.logged_bytes().saturating_add(self.snapshots.due_after(head.zxid));
+                    match SnapshotThread::begin(head, &self.log, self.snapshots, disk, before) {
+                        Ok(begun) => *snapshot = Some(begun),
+                        Err(error) => tracing::error!(%error, "no thread for a snapshot can be had"),
                     }
                     continue;
                 }
@@ -145,39 +159,12 @@ impl Driver {
     }
 }
 
-/// Begins a new log, writes the image on a thread of its own, and purges what it makes superfluous.
-async fn take_snapshot(
-    image: Box<Tree>,
-    log: blocking::Sender<LogRequest>,
-    retain: usize,
-    disk: Arc<DiskTimes>,
-) {
-    let zxid = image.last_zxid();
-    let (reply, sink) = tokio::sync::oneshot::channel();
-    if log.send(LogRequest::BeginSnapshot(zxid, reply)).is_err() {
-        return;
-    }
-    let Ok(sink) = sink.await else { return };
-    let began = Instant::now();
-    let writing = tokio::task::spawn_blocking(move || write_snapshot(sink, &image));
-    match writing.await {
-        Ok(Ok(())) => {
-            disk.snapshots.add(began.elapsed());
-            tracing::info!(%zxid, "a snapshot is written");
-            let _ = log.send(LogRequest::Purge(retain));
-        }
-        Ok(Err(error)) => {
-            tracing::error!(%zxid, error = &error as &dyn std::error::Error, "a snapshot was not written");
-        }
-        Err(error) => tracing::error!(%zxid, %error, "the snapshot thread failed"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::ServerConfig;
-    use crate::storage::Restore;
+    use crate::storage::{Restore, Retention};
+    use crate::tree::Tree;
     use crate::tree::restore::Restoring;
     use zk_wire::codes::OpCode;
     use zk_wire::connect::{ConnectRequest, ConnectRequestBody};
@@ -225,7 +212,26 @@ mod tests {
         // Long enough ago for the session to be due.
         let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
         let (disk, stop) = (Arc::default(), CancellationToken::new());
-        Driver { core, started, inputs, handles, logged, log, questions, disk, retain: 3, stop }.run().await;
+        let snapshots = SnapshotOptions {
+            retention: Retention { snapshots: 3, min_free_bytes: 0 },
+            bytes_per_second: 0,
+            logged_bytes: 0,
+        };
+        Driver {
+            core,
+            started,
+            inputs,
+            handles,
+            logged,
+            log,
+            questions,
+            disk,
+            snapshots,
+            snapshot_at: 0,
+            stop,
+        }
+        .run()
+        .await;
         let logged = requests.iter().map(|request| match request {
             LogRequest::Append(txn) => txn.header.op,
             _ => panic!("not an append"),

@@ -4,21 +4,20 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use zk_wire::ids::Zxid;
 use zk_wire::jute::Jute;
 use zk_wire::txn::LoggedTxn;
 
-use super::report::Taken;
-use crate::storage::{SnapshotSink, Storage, StorageError};
+use super::report::DiskTimes;
+use crate::storage::{Purger, SnapshotSink, Storage, StorageError};
 
 /// What the thread is asked to do, in order.
 pub enum LogRequest {
     /// Append, sync, report.
     Append(LoggedTxn),
     /// Begin a new log, then hand out a writer for the snapshot at this transaction.
-    BeginSnapshot(Zxid, tokio::sync::oneshot::Sender<Box<dyn SnapshotSink>>),
-    /// Delete what is not needed with this many snapshots.
-    Purge(usize),
+    BeginSnapshot(Zxid, oneshot::Sender<(Box<dyn SnapshotSink>, Purger)>),
 }
 
 /// At most so many transactions share a sync (`SyncRequestProcessor`).
@@ -33,7 +32,7 @@ pub fn run(
     mut storage: Box<dyn Storage>,
     requests: &mpsc::Receiver<LogRequest>,
     logged: &UnboundedSender<Zxid>,
-    syncs: &Taken,
+    disk: &DiskTimes,
 ) -> Result<(), StorageError> {
     let mut entry = Vec::new();
     while let Ok(first) = requests.recv() {
@@ -45,23 +44,16 @@ pub fn run(
                     entry.clear();
                     txn.write(&mut entry);
                     storage.append(txn.header.zxid, &entry)?;
+                    disk.logged(entry.len());
                     last = Some(txn.header.zxid);
                 }
                 LogRequest::BeginSnapshot(zxid, reply) => begin_snapshot(storage.as_mut(), zxid, reply)?,
-                LogRequest::Purge(retain) => {
-                    if let Err(error) = storage.purge(retain) {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "old snapshots and logs stay"
-                        );
-                    }
-                }
             }
         }
         if let Some(zxid) = last {
             let began = Instant::now();
             storage.sync()?;
-            syncs.add(began.elapsed());
+            disk.syncs.add(began.elapsed());
             // The driver is gone only when the server stops; what was logged stays logged.
             let _ = logged.send(zxid);
         }
@@ -72,29 +64,14 @@ pub fn run(
 fn begin_snapshot(
     storage: &mut dyn Storage,
     zxid: Zxid,
-    reply: tokio::sync::oneshot::Sender<Box<dyn SnapshotSink>>,
+    reply: oneshot::Sender<(Box<dyn SnapshotSink>, Purger)>,
 ) -> Result<(), StorageError> {
     storage.roll()?;
     match storage.snapshot_writer(zxid) {
-        Ok(sink) => drop(reply.send(sink)),
+        Ok(sink) => drop(reply.send((sink, storage.purger()))),
         Err(error) => {
             tracing::error!(%zxid, error = &error as &dyn std::error::Error, "no snapshot can be written")
         }
     }
     Ok(())
-}
-
-/// Writes a snapshot of a tree that nobody changes any more.
-///
-/// # Errors
-/// The file cannot be written; there is then no such snapshot.
-pub fn write_snapshot(
-    mut sink: Box<dyn SnapshotSink>,
-    image: &crate::tree::Tree,
-) -> Result<(), StorageError> {
-    let sessions: Vec<_> = image.sessions().iter().map(|(&id, &timeout)| (id, timeout)).collect();
-    sink.begin(&sessions, &image.acl_entries())?;
-    image.walk(|path, node| sink.node(path, node.data.as_deref(), node.acl, &node.stat))?;
-    let digest = zk_wire::digest::TxnDigest::new(image.digest());
-    sink.finish(Some((image.last_zxid(), digest)), image.last_zxid())
 }

@@ -10,3 +10,4 @@ pub mod driver;
 pub mod listener;
 pub mod log_thread;
 pub mod report;
+pub mod snapshot_thread;

@@ -42,6 +42,20 @@ pub struct DiskTimes {
     pub syncs: Taken,
     /// Snapshots.
     pub snapshots: Taken,
+    logged_bytes: AtomicU64,
+}
+
+impl DiskTimes {
+    /// A transaction of so many bytes was appended to the log.
+    pub fn logged(&self, bytes: usize) {
+        self.logged_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of transactions appended to the log so far.
+    #[must_use]
+    pub fn logged_bytes(&self) -> u64 {
+        self.logged_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// How often something happened, and how long it took altogether.

@@ -28,6 +28,7 @@ use zk_wire::txn::{LoggedTxn, Txn};
 
 use super::connection::{Connection, Stage, Waiting};
 use super::reads::{Read, SYNTHESISED};
+use super::snapshot::{SnapshotHead, SnapshotPart};
 use super::stats::Stats;
 use crate::access::Identities;
 use crate::config::ServerConfig;
@@ -35,6 +36,7 @@ use crate::prep::{Asked, Prep};
 use crate::quorum::{Command, Engine, Sid};
 use crate::session::Sessions;
 use crate::tree::node::Owner;
+use crate::tree::walk::Walk;
 use crate::tree::watches::{ConnectionId, Watches};
 use crate::tree::{Event, Tree};
 
@@ -75,8 +77,8 @@ pub enum Output {
     Close(ConnectionId),
     /// Append to the log, and report [`Input::Logged`].
     Persist(LoggedTxn),
-    /// Write a snapshot of this image.
-    Snapshot(Box<Tree>),
+    /// Begin a snapshot; its znodes are had from [`Core::snapshot_part`].
+    Snapshot(SnapshotHead),
 }
 
 /// The state of a server.
@@ -99,12 +101,16 @@ pub struct Core {
     outputs: Vec<Output>,
     commands: Vec<Command>,
     snapshot_at: Zxid,
+    /// Present while a snapshot is under way.
+    snapshot: Option<Walk>,
     next_reap: Duration,
 }
 
 /// A session with more bytes of ephemeral paths than this is closed in steps: one transaction that lists them
 /// all could exceed `jute.maxbuffer` and take an ensemble down (ZOOKEEPER-4306).
 const CLOSE_AT_ONCE_BYTES: usize = 512 * 1024;
+/// 2^64 by the golden ratio: neighbours are far apart.
+const SPREAD: i64 = 0x9e37_79b9_7f4a_7c15_u64 as i64;
 const CLOSE_STEP_BYTES: usize = 256 * 1024;
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// Containers and TTL znodes deleted per interval (`znode.container.maxPerMinute`).
@@ -123,6 +129,7 @@ impl Core {
         let mut core = Core {
             prep: Prep::new(&tree, config.extended_types, extended_limit(config.max_buffer)),
             snapshot_at: Zxid::ZERO,
+            snapshot: None,
             config,
             tree,
             engine,
@@ -614,16 +621,41 @@ impl Core {
 
     fn snapshot_if_due(&mut self, zxid: Zxid) {
         if zxid >= self.snapshot_at {
-            self.schedule_snapshot();
-            self.outputs.push(Output::Snapshot(Box::new(self.tree.clone())));
+            self.begin_snapshot();
         }
     }
 
-    /// Between half of `snapCount` and all of it, spread by the zxid so that members do not coincide.
+    /// Begins a snapshot, unless one is under way.
+    pub fn begin_snapshot(&mut self) {
+        if self.snapshot.is_none() {
+            self.schedule_snapshot();
+            self.snapshot = Some(Walk::default());
+            self.outputs.push(Output::Snapshot(SnapshotHead::of(&self.tree)));
+        }
+    }
+
+    /// The next part of the snapshot under way, of about so many bytes; `None` if there is none, or no further
+    /// part.
+    pub fn snapshot_part(&mut self, bytes: usize) -> Option<SnapshotPart> {
+        let part = SnapshotPart::next(self.snapshot.as_mut()?, &self.tree, bytes);
+        if part.end.is_some() {
+            self.snapshot = None;
+        }
+        Some(part)
+    }
+
+    /// The snapshot under way cannot be written; the next one begins when it is due.
+    pub fn abandon_snapshot(&mut self) {
+        self.snapshot = None;
+    }
+
+    /// Between half of `snapCount` and all of it (`SyncRequestProcessor.shouldSnapshot`), spread by zxid and
+    /// server so that members do not coincide.
     fn schedule_snapshot(&mut self) {
         let half = i64::from(self.config.snap_count / 2).max(1);
         let last = self.tree.last_zxid().0;
-        let spread = last.wrapping_mul(0x9e37_79b9).rem_euclid(half);
+        let seed = last ^ i64::from(self.config.server_id) << 48;
+        let spread = (seed.wrapping_mul(SPREAD) >> 32).rem_euclid(half);
         self.snapshot_at = Zxid(last + half + spread);
     }
 

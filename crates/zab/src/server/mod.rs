@@ -3,5 +3,6 @@
 pub mod connection;
 pub mod core;
 pub mod reads;
+pub mod snapshot;
 pub mod stats;
 pub mod words;

@@ -6,6 +6,7 @@ use zk_wire::ids::Zxid;
 
 use super::disk::Files;
 use super::error::StorageError;
+use super::snap_stream::SnapshotCompression;
 
 /// The two places of a server's files; they may be the same.
 #[derive(Debug, Clone)]
@@ -21,8 +22,8 @@ pub(super) struct Directories {
 pub(super) struct ZxidFile {
     pub(super) zxid: Zxid,
     pub(super) path: PathBuf,
-    /// Has the name a second extension, as of compressed snapshots?
-    pub(super) compressed: bool,
+    /// What a second extension says, as snapshots may have it.
+    pub(super) compression: SnapshotCompression,
 }
 
 impl Directories {
@@ -51,7 +52,7 @@ impl Directories {
     /// All logs, oldest first.
     pub(super) fn logs(&self, files: &Files) -> Result<Vec<ZxidFile>, StorageError> {
         let mut logs = list(files, &self.logs, LOG)?;
-        logs.retain(|log| !log.compressed);
+        logs.retain(|log| log.compression == SnapshotCompression::Plain);
         Ok(logs)
     }
 
@@ -76,8 +77,8 @@ impl Directories {
         self.logs.join(format!("{LOG}{:x}", first.0))
     }
 
-    pub(super) fn snapshot(&self, zxid: Zxid) -> PathBuf {
-        self.snapshots.join(format!("{SNAPSHOT}{:x}", zxid.0))
+    pub(super) fn snapshot(&self, zxid: Zxid, compression: SnapshotCompression) -> PathBuf {
+        self.snapshots.join(format!("{SNAPSHOT}{:x}{}", zxid.0, compression.extension()))
     }
 
     /// Where a snapshot is written. Apache takes anything that starts with "snapshot." for one, so the mark
@@ -98,23 +99,24 @@ fn refuse_any(files: Vec<ZxidFile>, kind: &'static str) -> Result<(), StorageErr
 fn list(files: &Files, dir: &Path, prefix: &str) -> Result<Vec<ZxidFile>, StorageError> {
     let mut found: Vec<ZxidFile> =
         files.list(dir)?.iter().filter_map(|name| parse(dir, prefix, name)).collect();
-    found.sort_by_key(|file| (file.zxid, file.compressed));
+    found.sort_by(|a, b| (a.zxid, &b.path).cmp(&(b.zxid, &a.path)));
     Ok(found)
 }
 
 fn parse(dir: &Path, prefix: &str, name: &str) -> Option<ZxidFile> {
     let rest = name.strip_prefix(prefix)?;
-    let plain = COMPRESSIONS.iter().find_map(|extension| rest.strip_suffix(extension));
-    let digits = plain.unwrap_or(rest);
-    // `from_str_radix` would also take a sign.
+    let compression = match rest.rsplit_once('.') {
+        None => SnapshotCompression::Plain,
+        Some((_, extension)) => {
+            extension.parse().ok().filter(|found| *found != SnapshotCompression::Plain)?
+        }
+    };
+    let digits = rest.strip_suffix(compression.extension())?;
+    // `from_str_radix` would also take a sign, and fails without any digit.
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    Some(ZxidFile {
-        zxid: Zxid(i64::from_str_radix(digits, 16).ok()?),
-        path: dir.join(name),
-        compressed: plain.is_some(),
-    })
+    Some(ZxidFile { zxid: Zxid(i64::from_str_radix(digits, 16).ok()?), path: dir.join(name), compression })
 }
 
 const VERSION: &str = "version-2";
@@ -122,8 +124,6 @@ const LOG: &str = "log.";
 const SNAPSHOT: &str = "snapshot.";
 const UNFINISHED: &str = "tmp.snapshot.";
 const LOCK: &str = "zab.lock";
-/// `SnapStream.StreamMode`.
-const COMPRESSIONS: [&str; 2] = [".gz", ".snappy"];
 
 #[cfg(test)]
 mod tests {
@@ -131,11 +131,14 @@ mod tests {
 
     #[test]
     fn names_are_zxids_in_hexadecimal() {
+        use SnapshotCompression::{Gzip, Plain, Snappy};
         let cases = [
-            ("snapshot.10000000d", Some((0x1_0000_000d, false))),
-            ("snapshot.0", Some((0, false))),
-            ("snapshot.32.gz", Some((0x32, true))),
-            ("snapshot.32.snappy", Some((0x32, true))),
+            ("snapshot.10000000d", Some((0x1_0000_000d, Plain))),
+            ("snapshot.0", Some((0, Plain))),
+            ("snapshot.32.gz", Some((0x32, Gzip))),
+            ("snapshot.32.snappy", Some((0x32, Snappy))),
+            ("snapshot.32.", None),
+            ("snapshot..gz", None),
             ("snapshot.32.tmp", None),
             ("snapshot.", None),
             ("snapshot.-1", None),
@@ -146,7 +149,7 @@ mod tests {
         ];
         for (name, expected) in cases {
             let file = parse(Path::new("/d"), SNAPSHOT, name);
-            assert_eq!(file.map(|file| (file.zxid.0, file.compressed)), expected, "{name}");
+            assert_eq!(file.map(|file| (file.zxid.0, file.compression)), expected, "{name}");
         }
     }
 }

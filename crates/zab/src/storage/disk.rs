@@ -57,6 +57,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The system's.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Bytes that may still be written to the file system of a directory.
+    ///
+    /// # Errors
+    /// The system's.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+
     /// Creates a file if need be and locks it until the value is dropped or the process ends.
     ///
     /// # Errors
@@ -152,6 +158,10 @@ impl Files {
         named(Operation::SyncDirectory, dir, self.0.sync_dir(dir))
     }
 
+    pub(super) fn free_bytes(&self, dir: &Path) -> Result<u64, StorageError> {
+        named(Operation::FreeSpace, dir, self.0.free_bytes(dir))
+    }
+
     pub(super) fn lock(&self, path: &Path) -> Result<Box<dyn Send>, StorageError> {
         match self.0.lock(path) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -193,6 +203,11 @@ impl NamedFile {
     /// Writes all bytes, for those who name the error themselves.
     pub(super) fn write_unnamed(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_at(bytes, offset)
+    }
+
+    /// As [`sync`](Self::sync), for those who name the error themselves.
+    pub(super) fn sync_unnamed(&mut self) -> io::Result<()> {
+        self.file.sync()
     }
 
     pub(super) fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), StorageError> {

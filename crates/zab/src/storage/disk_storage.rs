@@ -10,7 +10,7 @@ use super::disk::{Disk, Files};
 use super::error::StorageError;
 use super::log_writer::LogWriter;
 use super::os_disk::OsDisk;
-use super::purge::purge;
+use super::purge::Purger;
 use super::recovery::recover;
 use super::snapshot::FileSnapshotSink;
 use super::truncate::truncate;
@@ -87,12 +87,21 @@ impl Storage for DiskStorage {
     }
 
     fn snapshot_writer(&self, zxid: Zxid) -> Result<Box<dyn SnapshotSink>, StorageError> {
-        let sink = FileSnapshotSink::new(self.files.clone(), self.directories.clone(), zxid)?;
+        let sink = FileSnapshotSink::new(
+            self.files.clone(),
+            self.directories.clone(),
+            zxid,
+            self.options.snapshot_compression,
+        )?;
         Ok(Box::new(sink))
     }
 
-    fn purge(&mut self, retain: usize) -> Result<(), StorageError> {
-        purge(&self.files, &self.directories, retain)
+    fn purger(&self) -> Purger {
+        Purger {
+            files: self.files.clone(),
+            directories: self.directories.clone(),
+            limit: self.options.entry_limit(),
+        }
     }
 
     fn truncate(&mut self, zxid: Zxid, restore: &mut dyn Restore) -> Result<(), StorageError> {

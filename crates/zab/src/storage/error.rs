@@ -34,6 +34,8 @@ pub enum Operation {
     Sync,
     /// Make a directory's entries durable.
     SyncDirectory,
+    /// Ask how much space is left.
+    FreeSpace,
     /// Rename a file.
     Rename,
     /// Remove a file.
@@ -54,6 +56,7 @@ impl fmt::Display for Operation {
             Operation::Truncate => "shorten",
             Operation::Sync => "sync",
             Operation::SyncDirectory => "sync directory",
+            Operation::FreeSpace => "find the free space of",
             Operation::Rename => "rename",
             Operation::Remove => "remove",
         })
@@ -196,16 +199,6 @@ pub enum StorageError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-    },
-    /// The only snapshots are compressed.
-    #[error(
-        "the newest snapshot, {}, is compressed, which is not supported, and no other one will do: \
-         unpack it, or let ZooKeeper write one without snapshot.compression.method",
-        path.display()
-    )]
-    Compressed {
-        /// The newest.
-        path: PathBuf,
     },
     /// The newest snapshot is of no use, and the logs do not reach as far as it did.
     #[error(

@@ -10,7 +10,7 @@ use zk_wire::ids::Zxid;
 use super::disk::{Disk, DiskFile};
 use super::disk_storage::DiskStorage;
 use super::error::{Operation, StorageError};
-use super::{Restore, SnapshotSink, Storage, StorageOptions};
+use super::{Purger, Restore, SnapshotSink, Storage, StorageOptions};
 
 /// [`DiskStorage`] on a [`MemoryDisk`]: the same code and the same files.
 pub struct MemoryStorage(DiskStorage);
@@ -50,8 +50,8 @@ impl Storage for MemoryStorage {
         self.0.snapshot_writer(zxid)
     }
 
-    fn purge(&mut self, retain: usize) -> Result<(), StorageError> {
-        self.0.purge(retain)
+    fn purger(&self) -> Purger {
+        self.0.purger()
     }
 
     fn truncate(&mut self, zxid: Zxid, restore: &mut dyn Restore) -> Result<(), StorageError> {
@@ -100,6 +100,11 @@ impl MemoryDisk {
         self.state().faults.push(fault);
     }
 
+    /// Limits what all files together may hold; `None` is no limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
     /// The names of all files with what they hold, durable or not.
     #[must_use]
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -145,6 +150,8 @@ struct State {
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
     syncs: u64,
+    /// How many bytes all files may have.
+    capacity: Option<u64>,
     /// Crashes so far.
     generation: u64,
 }
@@ -217,6 +224,20 @@ impl State {
             true
         });
         failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn free(&self) -> u64 {
+        let used: usize = self.inodes.values().map(|inode| inode.live.len()).sum();
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(used as u64))
+    }
+
+    /// Is there space for a file to become so long?
+    fn has_space(&self, inode: u64, len: usize) -> io::Result<()> {
+        let now = self.inodes.get(&inode).map_or(0, |inode| inode.live.len());
+        if len.saturating_sub(now) as u64 > self.free() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     fn file(&self, path: &Path) -> io::Result<u64> {
@@ -348,6 +369,10 @@ impl Disk for Mount {
         Ok(())
     }
 
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.state(Operation::FreeSpace)?.free())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
         let mut state = self.state(Operation::Lock)?;
         if !state.locks.insert(path.to_owned()) {
@@ -389,12 +414,16 @@ impl DiskFile for MemoryFile {
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.mount.disk.state();
-        let fault = state.fault(Operation::Write);
+        let end = position(offset) + bytes.len();
+        let fault = state.fault(Operation::Write).and_then(|()| state.has_space(self.inode, end));
         if state.generation != self.mount.generation {
             return Err(io::Error::other("the disk crashed"));
         }
         let written = match fault {
             Ok(()) => bytes,
+            Err(ref error) if error.kind() == io::ErrorKind::StorageFull => {
+                &bytes[..bytes.len().min(position(state.free()))]
+            }
             Err(_) => &bytes[..bytes.len() / 2],
         };
         state.inode(self.inode)?.write(written, position(offset));
@@ -414,6 +443,7 @@ impl DiskFile for MemoryFile {
 
     fn allocate(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.mount.state(Operation::Allocate)?;
+        state.has_space(self.inode, position(len))?;
         state.inode(self.inode)?.resize(position(len));
         Ok(())
     }

@@ -28,6 +28,7 @@ mod os_disk;
 mod purge;
 mod recovery;
 mod search;
+mod snap_stream;
 mod snapshot;
 mod truncate;
 
@@ -47,6 +48,8 @@ pub use disk_storage::DiskStorage;
 pub use error::{Operation, RestoreError, StorageError};
 pub use memory::{MemoryDisk, MemoryStorage};
 pub use os_disk::OsDisk;
+pub use purge::{Purger, Retention};
+pub use snap_stream::SnapshotCompression;
 
 /// Where transactions and snapshots are kept. All methods block; one thread owns it.
 ///
@@ -80,12 +83,9 @@ pub trait Storage: Send {
     /// The file cannot be created.
     fn snapshot_writer(&self, zxid: Zxid) -> Result<Box<dyn SnapshotSink>, StorageError>;
 
-    /// Deletes snapshots older than the `retain` newest valid ones, then the logs that no kept snapshot
-    /// needs. Fewer than three are never retained; with fewer valid snapshots than that, nothing is deleted.
-    ///
-    /// # Errors
-    /// A file cannot be looked at or removed; what is left is consistent.
-    fn purge(&mut self, retain: usize) -> Result<(), StorageError>;
+    /// What deletes old files, which another thread may use while this one appends: removing a long file takes
+    /// its time.
+    fn purger(&self) -> Purger;
 
     /// Drops every transaction behind `zxid`, then recovers into `restore`, which must be empty. This is what
     /// a learner does on TRUNC (`FileTxnLog.truncate`).
@@ -116,6 +116,12 @@ pub trait SnapshotSink: Send {
         acl: i64,
         stat: &StatPersisted,
     ) -> Result<(), StorageError>;
+
+    /// Writes znodes as [`zk_wire::snapshot::write_node`] encodes them.
+    ///
+    /// # Errors
+    /// Writing failed.
+    fn encoded(&mut self, nodes: &[u8]) -> Result<(), StorageError>;
 
     /// Writes the tail, makes the file durable and gives it its name: fsync, rename, fsync of the directory.
     /// `last_zxid` is the last transaction whose effects the file may hold.
@@ -179,6 +185,8 @@ pub struct StorageOptions {
     /// `jute.maxbuffer`. Entries and fields of up to twice as many bytes are accepted, as Apache does
     /// (`jute.maxbuffer.extrasize`).
     pub jute_max_buffer: usize,
+    /// `snapshot.compression.method`: how snapshots are written; each kind is read.
+    pub snapshot_compression: SnapshotCompression,
     /// `snapshot.trust.empty`: may logs be replayed without any snapshot, wherever they start?
     pub trust_empty: bool,
 }
@@ -190,6 +198,7 @@ impl Default for StorageOptions {
             force_sync: true,
             txn_log_size_limit: None,
             jute_max_buffer: DEFAULT_MAX_BUFFER,
+            snapshot_compression: SnapshotCompression::Plain,
             trust_empty: false,
         }
     }

@@ -36,8 +36,8 @@ pub(super) fn recover(
     if let (None, Some(unusable), true) = (&chosen.snapshot, &chosen.unusable, logs.is_empty()) {
         return Err(unusable.refuse());
     }
-    if let Some(ZxidFile { path, zxid, .. }) = &chosen.snapshot {
-        restore_snapshot(files, path, *zxid, limit, restore)?;
+    if let Some(snapshot) = &chosen.snapshot {
+        restore_snapshot(files, snapshot, limit, restore)?;
     }
     let base = chosen.snapshot.as_ref().map(|snapshot| snapshot.zxid);
     let mut replay =
@@ -73,18 +73,13 @@ struct Chosen {
 /// A snapshot that cannot be used.
 struct Unusable {
     file: ZxidFile,
-    /// What is wrong with it; absent if it is compressed.
-    reason: Option<SnapshotError>,
+    reason: SnapshotError,
 }
 
 impl Unusable {
     /// There is nothing else to start from.
     fn refuse(&self) -> StorageError {
-        let path = self.file.path.clone();
-        match &self.reason {
-            None => StorageError::Compressed { path },
-            Some(reason) => StorageError::NoValidSnapshot { path, reason: reason.to_string() },
-        }
+        StorageError::NoValidSnapshot { path: self.file.path.clone(), reason: self.reason.to_string() }
     }
 
     /// What it held must have come from elsewhere.
@@ -92,10 +87,7 @@ impl Unusable {
         if reached >= self.file.zxid {
             return Ok(());
         }
-        match self.reason {
-            None => Err(self.refuse()),
-            Some(_) => Err(StorageError::NotCovered { path: self.file.path.clone(), reached }),
-        }
+        Err(StorageError::NotCovered { path: self.file.path.clone(), reached })
     }
 }
 
@@ -103,16 +95,11 @@ impl Unusable {
 fn choose_snapshot(files: &Files, directories: &Directories, limit: usize) -> Result<Chosen, StorageError> {
     let mut unusable = None;
     for file in directories.snapshots(files)?.into_iter().take(MAX_TRIED) {
-        let reason = match file.compressed {
-            true => None,
-            false => match check_snapshot(files, &file.path, limit)? {
-                Ok(()) => {
-                    return Ok(Chosen { snapshot: Some(file), unusable });
-                }
-                Err(reason) => Some(reason),
-            },
+        let reason = match check_snapshot(files, &file, limit)? {
+            Ok(()) => return Ok(Chosen { snapshot: Some(file), unusable }),
+            Err(reason) => reason,
         };
-        warn!(path = %file.path.display(), ?reason, "this snapshot cannot be used, trying an older one");
+        warn!(path = %file.path.display(), %reason, "this snapshot cannot be used, trying an older one");
         unusable.get_or_insert(Unusable { file, reason });
     }
     Ok(Chosen { snapshot: None, unusable })

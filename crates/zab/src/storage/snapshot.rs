@@ -1,6 +1,6 @@
 //! Snapshots as files (`FileSnap`).
 
-use std::io::{self, BufReader, BufWriter, IntoInnerError, Write};
+use std::io::{self, BufReader, BufWriter, IntoInnerError, Read, Write};
 use std::path::Path;
 
 use zk_wire::acl::Acl;
@@ -9,9 +9,10 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::snapshot::{SnapshotError, SnapshotItem, SnapshotReader, SnapshotTail, SnapshotWriter};
 use zk_wire::stat::StatPersisted;
 
-use super::directory::Directories;
+use super::directory::{Directories, ZxidFile};
 use super::disk::{Files, NamedFile, named};
 use super::error::{Operation, RestoreError, StorageError};
+use super::snap_stream::{SnapWriter, SnapshotCompression};
 use super::{Restore, SnapshotSink};
 
 /// A snapshot being written under a temporary name, which goes when this is dropped.
@@ -19,19 +20,30 @@ pub(super) struct FileSnapshotSink {
     files: Files,
     directories: Directories,
     zxid: Zxid,
+    compression: SnapshotCompression,
     /// Present until the file is complete.
-    writer: Option<SnapshotWriter<BufWriter<Append>>>,
+    writer: Option<SnapshotWriter<Out>>,
     renamed: bool,
 }
 
+/// Fields gather, are compressed, gather again, and are written.
+type Out = BufWriter<SnapWriter<BufWriter<Append>>>;
+
 impl FileSnapshotSink {
-    pub(super) fn new(files: Files, directories: Directories, zxid: Zxid) -> Result<Self, StorageError> {
+    pub(super) fn new(
+        files: Files,
+        directories: Directories,
+        zxid: Zxid,
+        compression: SnapshotCompression,
+    ) -> Result<Self, StorageError> {
         let file = files.create(&directories.unfinished_snapshot(zxid))?;
-        let out = BufWriter::with_capacity(WRITE_BEHIND, Append { file, offset: 0 });
+        let file = BufWriter::with_capacity(WRITE_BEHIND, Append { file, offset: 0, synced: 0 });
+        let out = BufWriter::with_capacity(FIELDS, compression.writer(file));
         Ok(FileSnapshotSink {
             files,
             directories,
             zxid,
+            compression,
             writer: Some(SnapshotWriter::new(out)),
             renamed: false,
         })
@@ -39,7 +51,7 @@ impl FileSnapshotSink {
 
     fn write(
         &mut self,
-        step: impl FnOnce(&mut SnapshotWriter<BufWriter<Append>>) -> io::Result<()>,
+        step: impl FnOnce(&mut SnapshotWriter<Out>) -> io::Result<()>,
     ) -> Result<(), StorageError> {
         let result = self.writer.as_mut().map_or(Ok(()), step);
         self.named(result)
@@ -56,6 +68,8 @@ impl FileSnapshotSink {
             return Ok(None);
         };
         let out = self.named(writer.finish(tail))?;
+        let out = self.named(out.into_inner().map_err(IntoInnerError::into_error))?;
+        let out = self.named(out.finish())?;
         let out = self.named(out.into_inner().map_err(IntoInnerError::into_error))?;
         Ok(Some(out.file))
     }
@@ -76,6 +90,10 @@ impl SnapshotSink for FileSnapshotSink {
         self.write(|writer| writer.node(path, data, acl, stat))
     }
 
+    fn encoded(&mut self, nodes: &[u8]) -> Result<(), StorageError> {
+        self.write(|writer| writer.encoded(nodes))
+    }
+
     fn finish(
         mut self: Box<Self>,
         digest: Option<(Zxid, TxnDigest)>,
@@ -89,7 +107,7 @@ impl SnapshotSink for FileSnapshotSink {
             file.sync()?;
         }
         let unfinished = self.directories.unfinished_snapshot(self.zxid);
-        self.files.rename(&unfinished, &self.directories.snapshot(self.zxid))?;
+        self.files.rename(&unfinished, &self.directories.snapshot(self.zxid, self.compression))?;
         self.renamed = true;
         self.files.sync_dir(&self.directories.snapshots)
     }
@@ -104,16 +122,22 @@ impl Drop for FileSnapshotSink {
     }
 }
 
-/// Writes a file from front to back.
+/// Writes a file from front to back, and makes it durable on the way: all at once at its end would hold up the
+/// syncs of the log.
 struct Append {
     file: NamedFile,
     offset: u64,
+    synced: u64,
 }
 
 impl Write for Append {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_unnamed(bytes, self.offset)?;
         self.offset += bytes.len() as u64;
+        if self.offset - self.synced >= SYNC_EVERY {
+            self.file.sync_unnamed()?;
+            self.synced = self.offset;
+        }
         Ok(bytes.len())
     }
 
@@ -127,11 +151,11 @@ impl Write for Append {
 /// The outer error is that of opening the file, the inner one says why it is no valid snapshot.
 pub(super) fn check_snapshot(
     files: &Files,
-    path: &Path,
+    snapshot: &ZxidFile,
     limit: usize,
 ) -> Result<Result<(), SnapshotError>, StorageError> {
-    let file = files.open(path)?;
-    let mut reader = reader(&file, limit);
+    let file = files.open(&snapshot.path)?;
+    let mut reader = reader(&file, snapshot.compression, limit);
     loop {
         match reader.next_item() {
             Ok(Some(_)) => {}
@@ -144,20 +168,20 @@ pub(super) fn check_snapshot(
 /// Streams a snapshot, checked before, into `restore`.
 pub(super) fn restore_snapshot(
     files: &Files,
-    path: &Path,
-    zxid: Zxid,
+    snapshot: &ZxidFile,
     limit: usize,
     restore: &mut dyn Restore,
 ) -> Result<(), StorageError> {
+    let ZxidFile { zxid, path, compression } = snapshot;
     let file = files.open(path)?;
-    let mut reader = reader(&file, limit);
+    let mut reader = reader(&file, *compression, limit);
     loop {
         let item =
             reader.next_item().map_err(|source| StorageError::Snapshot { path: path.to_owned(), source })?;
         let Some(item) = item else {
             return Ok(());
         };
-        restore_item(item, zxid, restore)
+        restore_item(item, *zxid, restore)
             .map_err(|source| StorageError::Restore { path: path.to_owned(), source })?;
     }
 }
@@ -189,9 +213,16 @@ fn comparable(digest: Option<(Zxid, TxnDigest)>, name: Zxid) -> Option<(Zxid, Tx
     digest.filter(|(zxid, digest)| *zxid != Zxid::ZERO && *zxid >= name && digest.version == DIGEST_VERSION)
 }
 
-fn reader(file: &NamedFile, limit: usize) -> SnapshotReader<BufReader<super::disk::Stream<'_>>> {
-    SnapshotReader::new(BufReader::with_capacity(READ_AHEAD, file.stream(0)), limit)
+fn reader(
+    file: &NamedFile,
+    compression: SnapshotCompression,
+    limit: usize,
+) -> SnapshotReader<BufReader<Box<dyn Read + '_>>> {
+    SnapshotReader::new(BufReader::with_capacity(READ_AHEAD, compression.reader(file.stream(0))), limit)
 }
 
 const READ_AHEAD: usize = 256 << 10;
 const WRITE_BEHIND: usize = 256 << 10;
+const FIELDS: usize = 32 << 10;
+/// So much takes a slow disk a few milliseconds.
+const SYNC_EVERY: u64 = 4 << 20;

@@ -82,9 +82,10 @@ fn has_snapshot(
     limit: usize,
 ) -> Result<bool, StorageError> {
     let snapshots = directories.snapshots(files)?;
-    let named = snapshots.iter().find(|file| file.zxid == zxid && !file.compressed);
-    match named {
-        None => Ok(false),
-        Some(file) => Ok(check_snapshot(files, &file.path, limit)?.is_ok()),
+    for file in snapshots.iter().filter(|file| file.zxid == zxid) {
+        if check_snapshot(files, file, limit)?.is_ok() {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }

@@ -9,6 +9,7 @@
 pub mod acl_table;
 pub mod node;
 pub mod restore;
+pub mod walk;
 pub mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -198,11 +199,9 @@ impl Tree {
     /// # Errors
     /// Whatever `visit` fails with, at once.
     pub fn walk<E>(&self, mut visit: impl FnMut(&str, &Node) -> Result<(), E>) -> Result<(), E> {
-        let mut stack = vec![Arc::<str>::from(ROOT)];
-        while let Some(path) = stack.pop() {
-            let Some(node) = self.get(&path) else { continue };
-            visit(if &*path == ROOT { "" } else { &path }, node)?;
-            stack.extend(node.children.iter().rev().map(|name| Arc::from(child_path(&path, name))));
+        let mut walk = walk::Walk::default();
+        while let Some((path, node)) = walk.step(self) {
+            visit(path, node)?;
         }
         Ok(())
     }
@@ -339,8 +338,27 @@ impl Tree {
             return;
         };
         let event = self.event(EventType::NodeDeleted, path, acl);
+        self.take_descendants(path);
         self.take(path);
         events.push(event);
+    }
+
+    /// Nobody deletes a znode that has children. Where one has, a fuzzy snapshot was taken when it had been
+    /// created again: its children come later in the log, and must not be taken for present then.
+    fn take_descendants(&mut self, path: &str) {
+        let mut left = vec![path.to_owned()];
+        while let Some(parent) = left.last() {
+            let first = self.get(parent).and_then(|node| node.children.first());
+            match first.map(|name| child_path(parent, name)) {
+                Some(child) => left.push(child),
+                None => {
+                    if left.len() > 1 {
+                        self.take(&left[left.len() - 1]);
+                    }
+                    left.pop();
+                }
+            }
+        }
     }
 
     fn set_data(

@@ -24,11 +24,12 @@ pub struct Restoring {
     from_snapshot: bool,
     fuzzy_until: Option<(Zxid, TxnDigest)>,
     mismatches: u64,
+    replayed: u64,
 }
 
 impl Default for Restoring {
     fn default() -> Self {
-        Restoring { tree: Tree::empty(), from_snapshot: false, fuzzy_until: None, mismatches: 0 }
+        Restoring { tree: Tree::empty(), from_snapshot: false, fuzzy_until: None, mismatches: 0, replayed: 0 }
     }
 }
 
@@ -38,6 +39,18 @@ impl Restoring {
     pub fn finish(mut self) -> (Tree, u64) {
         self.begin_without_snapshot();
         (self.tree, self.mismatches)
+    }
+
+    /// Has there been a snapshot?
+    #[must_use]
+    pub fn had_snapshot(&self) -> bool {
+        self.from_snapshot
+    }
+
+    /// Transactions applied so far.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Without any snapshot the replay starts from the tree of a new server.
@@ -116,6 +129,7 @@ impl Restore for Restoring {
     fn txn(&mut self, txn: LoggedTxn) -> Result<(), RestoreError> {
         self.begin_without_snapshot();
         self.tree.apply(&txn);
+        self.replayed += 1;
         self.compare(&txn);
         Ok(())
     }

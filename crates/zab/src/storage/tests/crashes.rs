@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use zk_wire::ids::Zxid;
 use zk_wire::jute::Jute;
 
-use super::place::{Place, SMALL, append, log, logged, snapshot};
+use super::place::{Place, SMALL, append, keep, log, logged, snapshot};
 use crate::storage::{Storage, StorageOptions};
 
 #[test]
@@ -104,7 +104,7 @@ impl Model {
                 snapshot(self.storage(), zxid).unwrap();
                 self.durable = self.appended;
             }
-            Step::Purge => self.storage().purge(3).unwrap(),
+            Step::Purge => self.storage().purger().purge(keep(3)).unwrap(),
             Step::Reopen => {
                 self.storage = None;
                 self.reopen(options);

@@ -202,20 +202,3 @@ fn a_damaged_snapshot_that_nothing_covers_is_refused() {
         "{error:?}"
     );
 }
-
-#[test]
-fn a_compressed_snapshot_is_named_where_it_would_be_needed() {
-    let place = Place::Memory(Default::default());
-    place.put("snapshot.5.gz", b"anything");
-    let error = place.refusal();
-    assert!(
-        matches!(&error, StorageError::Compressed { path } if *path == place.path("snapshot.5.gz")),
-        "{error:?}"
-    );
-    // Where the logs hold all of it, it is not needed.
-    log(place.without("snapshot.5.gz").open().0.as_mut(), 1..=1);
-    let (covered, content, _) = five();
-    covered.put("snapshot.5.gz", b"anything");
-    assert_eq!(covered.open().1.txns, [1, 2, 3, 4, 5]);
-    assert_eq!(covered.files()["log.1"], content);
-}

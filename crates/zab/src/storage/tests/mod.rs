@@ -2,6 +2,7 @@
 
 mod crashes;
 mod damage;
+mod fuzzy;
 mod place;
 mod promises;
 mod purging;

@@ -13,7 +13,8 @@ use zk_wire::stat::StatPersisted;
 use zk_wire::txn::{LoggedTxn, SetDataTxn, Txn, TxnHeader};
 
 use crate::storage::{
-    DiskStorage, MemoryDisk, MemoryStorage, Restore, RestoreError, Storage, StorageError, StorageOptions,
+    DiskStorage, MemoryDisk, MemoryStorage, Restore, RestoreError, Retention, SnapshotCompression, Storage,
+    StorageError, StorageOptions,
 };
 
 /// Files that outlive the storage which writes them.
@@ -40,6 +41,7 @@ pub(super) const SMALL: StorageOptions = StorageOptions {
     force_sync: true,
     txn_log_size_limit: None,
     jute_max_buffer: 4096,
+    snapshot_compression: SnapshotCompression::Plain,
     trust_empty: false,
 };
 
@@ -218,6 +220,11 @@ pub(super) fn snapshot(storage: &mut dyn Storage, zxid: i64) -> Result<(), Stora
     sink.node("", None, -1, &StatPersisted::default())?;
     sink.node("/a", Some(zxid.to_string().as_bytes()), 1, &StatPersisted::default())?;
     sink.finish(Some((Zxid(zxid), TxnDigest::new(Digest(zxid)))), Zxid(zxid))
+}
+
+/// The disk is never too full.
+pub(super) fn keep(snapshots: usize) -> Retention {
+    Retention { snapshots, min_free_bytes: 0 }
 }
 
 /// Where the records of a log start, and where the last one ends, in bytes.

@@ -106,7 +106,7 @@ fn a_recorded_directory_goes_on_with_ours() {
         let (mut storage, tree, _) = recover(&place);
         storage.roll().unwrap();
         let sink = storage.snapshot_writer(tree.last_zxid()).unwrap();
-        crate::net::log_thread::write_snapshot(sink, &tree).unwrap();
+        crate::net::snapshot_thread::write_snapshot(sink, &tree).unwrap();
         drop(storage);
         let (_storage, again, compared) = recover(&place);
         assert_eq!((again.last_zxid(), again.digest(), again.len()), (Zxid(last), tree.digest(), tree.len()));

@@ -1,0 +1,68 @@
+//! A way through all znodes that may pause while the tree changes.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::node::Node;
+use super::{ROOT, Tree};
+
+/// Where a walk through a tree has come to. Parents come before their children.
+///
+/// Between two steps transactions may be applied. What is visited is then no state that the tree ever had, but
+/// that of the first step once the transactions since are applied to it again: a znode that is there from the
+/// first step to the last is visited once, one that comes or goes meanwhile once or not at all. Upstream:
+/// `DataTree.serializeNode`, the reason for fuzzy snapshots.
+///
+/// Memory grows with the tree's depth. A step costs a look into the parent's children, however many they are.
+#[derive(Debug, Default)]
+pub struct Walk {
+    path: String,
+    levels: Vec<Level>,
+    begun: bool,
+}
+
+/// A znode whose children are being visited.
+#[derive(Debug)]
+struct Level {
+    /// Bytes of `path` that are this znode's.
+    length: usize,
+    /// The last child visited.
+    after: Option<Arc<str>>,
+}
+
+impl Walk {
+    /// The next znode with its path; the root's is empty, as in snapshots. `None` at the end.
+    pub fn step<'a>(&'a mut self, tree: &'a Tree) -> Option<(&'a str, &'a Node)> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.levels.push(Level { length: 0, after: None });
+            return Some(("", tree.get(ROOT)?));
+        }
+        loop {
+            let level = self.levels.last_mut()?;
+            self.path.truncate(level.length);
+            let children = tree.get(&self.path).map(|node| &node.children);
+            let Some(name) = children.and_then(|names| following(names, level.after.as_deref())).cloned()
+            else {
+                self.levels.pop();
+                continue;
+            };
+            self.path.push('/');
+            self.path.push_str(&name);
+            level.after = Some(name);
+            if let Some(node) = tree.get(&self.path) {
+                if !node.children.is_empty() {
+                    self.levels.push(Level { length: self.path.len(), after: None });
+                }
+                return Some((&self.path, node));
+            }
+        }
+    }
+}
+
+fn following<'a>(names: &'a BTreeSet<Arc<str>>, after: Option<&str>) -> Option<&'a Arc<str>> {
+    match after {
+        None => names.first(),
+        Some(after) => names.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).next(),
+    }
+}
