@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ServerConfig;
 use crate::net::driver::Driver;
-use crate::net::listener::Listener;
+use crate::net::listener::Shared;
 use crate::net::log_thread;
+use crate::net::ports::Ports;
 use crate::net::report::{DiskTimes, Reporter};
 use crate::net::snapshot_thread::{SnapshotOptions, write_snapshot};
+use crate::net::tls::TlsError;
+use crate::server::audit;
 use crate::server::core::{Core, Now};
 use crate::storage::{DiskStorage, Retention, Storage, StorageError, StorageOptions};
 use crate::tree::Tree;
@@ -25,7 +27,9 @@ use crate::tree::restore::Restoring;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    secure_address: Option<SocketAddr>,
     reporter: Reporter,
+    audit: bool,
     stop: CancellationToken,
     tasks: TaskTracker,
     log_ended: Option<std::thread::JoinHandle<Result<(), StorageError>>>,
@@ -44,14 +48,19 @@ pub enum StartError {
         source: Box<StorageError>,
     },
     /// The client port cannot be had.
-    #[error("cannot listen on {address}: is another server running there? (clientPort, clientPortAddress)")]
+    #[error("cannot listen on {address}: is another server running there? ({keys})")]
     Listen {
+        /// The settings that name it.
+        keys: &'static str,
         /// The address wanted.
         address: SocketAddr,
         /// Why not.
         #[source]
         source: std::io::Error,
     },
+    /// TLS cannot be offered.
+    #[error("cannot offer TLS")]
+    Tls(#[from] TlsError),
     /// A thread cannot be started.
     #[error("cannot start the log thread")]
     Thread(#[source] std::io::Error),
@@ -95,10 +104,8 @@ impl Server {
         tree: Tree,
         is_snapshot_due: bool,
     ) -> Result<Server, StartError> {
-        let address = config.client_address;
-        let listen = |source| StartError::Listen { address, source };
-        let socket = TcpListener::bind(address).await.map_err(listen)?;
-        let address = socket.local_addr().map_err(listen)?;
+        let ports = Ports::bind(&config).await?;
+        let (address, secure_address) = (ports.address, ports.secure_address);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (inputs, inputs_rx) = mpsc::channel(INPUT_QUEUE);
         let (handles, handles_rx) = mpsc::unbounded_channel();
@@ -116,8 +123,9 @@ impl Server {
                 ended
             })
             .map_err(StartError::Thread)?;
-        tracing::info!(%address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
-        let (max_per_address, max_frame) = (config.max_client_connections, config.max_buffer);
+        tracing::info!(%address, ?secure_address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
+        let shared = Shared::new(&config.limits, config.max_buffer, inputs, handles, stop.clone());
+        let is_audited = config.security.audit;
         let snapshots = SnapshotOptions {
             retention: retention(&config),
             bytes_per_second: config.storage.snapshot_bytes_per_second,
@@ -143,17 +151,32 @@ impl Server {
             stop: stop.clone(),
         };
         tasks.spawn(driver.run());
-        tasks.spawn(
-            Listener { socket, max_per_address, max_frame, inputs, handles, stop: stop.clone() }.run(),
-        );
+        ports.serve(&tasks, &shared);
         tasks.close();
-        Ok(Server { address, reporter, stop, tasks, log_ended: Some(log_ended) })
+        if is_audited {
+            audit::server("serverStart", "success");
+        }
+        Ok(Server {
+            address,
+            secure_address,
+            audit: is_audited,
+            reporter,
+            stop,
+            tasks,
+            log_ended: Some(log_ended),
+        })
     }
 
-    /// Where clients connect.
+    /// Where clients connect: the secure port, if it is the only one.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients connect with TLS.
+    #[must_use]
+    pub fn secure_client_address(&self) -> Option<SocketAddr> {
+        self.secure_address
     }
 
     /// Asks the server how it is, for as long as it runs.
@@ -174,6 +197,9 @@ impl Server {
     /// The log could not be written, now or earlier; acknowledged writes are not affected.
     pub async fn stop(mut self) -> Result<(), StorageError> {
         self.stop.cancel();
+        if self.audit {
+            audit::server("serverStop", "invoked");
+        }
         self.tasks.wait().await;
         let Some(log_ended) = self.log_ended.take() else {
             return Ok(());

@@ -67,6 +67,19 @@ pub enum ConfigError {
     /// A key that must be there.
     #[error("{0} is missing: set it in zoo.cfg or with --set {0}=…")]
     Missing(&'static str),
+    /// The file that names the users of SASL cannot be used.
+    #[error("{place}: {path}: {reason}")]
+    Login {
+        /// Where the file is named.
+        place: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// Keys that cannot all be true.
     #[error("{places}: {why}")]
     Contradiction {

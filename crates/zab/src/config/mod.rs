@@ -6,14 +6,19 @@
 
 mod error;
 mod general;
+mod limits;
 mod metrics;
 mod registry;
 mod security;
 mod server;
 mod settings;
 mod storage;
+mod tls;
 
 pub use error::ConfigError;
+pub use limits::{Limits, ThrottleSettings};
 pub use registry::{Group, Treatment, known};
+pub use security::SecurityConfig;
 pub use server::ServerConfig;
 pub use storage::StorageConfig;
+pub use tls::{ClientAuth, Password, StoreKind, StoreSettings, TlsSettings};

@@ -7,8 +7,10 @@ use std::time::Duration;
 use zk_wire::jute::DEFAULT_MAX_BUFFER;
 
 use super::ConfigError;
+use super::limits::Limits;
 use super::metrics::Metrics;
 use super::registry::{Verdict, judge};
+use super::security::{Security, SecurityConfig};
 use super::settings::{Setting, parse, parse_option};
 use super::storage::StorageConfig;
 
@@ -50,6 +52,10 @@ pub struct ServerConfig {
     pub metrics_address: Option<SocketAddr>,
     /// The byte in session ids that names the server.
     pub server_id: u8,
+    /// Who may connect, and what they may do.
+    pub security: SecurityConfig,
+    /// How much clients may ask for at once.
+    pub limits: Limits,
 }
 
 const DEFAULT_TICK: Duration = Duration::from_millis(3000);
@@ -79,6 +85,8 @@ impl ServerConfig {
             words: vec!["srvr".to_owned()],
             metrics_address: None,
             server_id: 1,
+            security: SecurityConfig::default(),
+            limits: Limits::default(),
         }
         .with_derived_timeouts()
     }
@@ -109,17 +117,20 @@ impl ServerConfig {
         config.client_address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_CLIENT_PORT));
         config.min_session_timeout_ms = 0;
         config.max_session_timeout_ms = 0;
-        let mut metrics = Metrics::default();
+        let (mut metrics, mut security) = (Metrics::default(), Security::default());
         for setting in settings {
             if judge(setting)? == Verdict::Take
                 && !metrics.set(setting)?
                 && !config.storage.set(setting)?
+                && !security.set(setting)?
+                && !config.limits.set(setting)?
                 && !config.set(setting)?
             {
                 return Err(setting.invalid("it is listed as honoured, and nobody takes it"));
             }
         }
         config.metrics_address = metrics.address();
+        config.security = security.finish(settings)?;
         if config.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Missing("dataDir"));
         }
@@ -194,7 +205,7 @@ fn retained(setting: &Setting) -> Result<usize, ConfigError> {
 }
 
 /// Where the settings among these are, in their order.
-fn places(settings: &[Setting], names: &[&str]) -> String {
+pub(super) fn places(settings: &[Setting], names: &[&str]) -> String {
     let wanted = settings.iter().filter(|setting| names.contains(&setting.name()));
     wanted.map(|setting| setting.place.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -237,8 +248,8 @@ mod tests {
             ),
             ("dataDir=/x\nnonsense", "zoo.cfg:2: \"nonsense\" is not key=value"),
             (
-                "dataDir=/x\nssl.clientAuth=need",
-                "ssl.clientAuth is not implemented: whoever set it relies on it",
+                "dataDir=/x\nssl.crl=true",
+                "ssl.crl is not implemented: no certificate is checked for being revoked",
             ),
             ("dataDir=/x\nserver.1=a:1:2", "server.1 is not implemented: this release serves one node"),
             (

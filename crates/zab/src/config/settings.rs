@@ -123,6 +123,23 @@ impl Setting {
         ConfigError::Value { place: place.clone(), key: key.clone(), value: value.clone(), reason }
     }
 
+    /// The same without its value, for errors about what must not be shown.
+    pub(super) fn without_value(&self) -> Setting {
+        Setting { value: "(secret)".to_owned(), ..self.clone() }
+    }
+
+    /// Values separated by commas.
+    pub(super) fn list(&self) -> Vec<String> {
+        let values = self.value.split(',').map(str::trim).filter(|value| !value.is_empty());
+        values.map(str::to_owned).collect()
+    }
+
+    /// A number from zero to one.
+    pub(super) fn share(&self) -> Result<f64, ConfigError> {
+        let share: f64 = self.value.parse().map_err(|_| self.invalid("a number is wanted"))?;
+        if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(self.invalid("0 to 1 is wanted")) }
+    }
+
     pub(super) fn number(&self, min: u64, max: u64) -> Result<u64, ConfigError> {
         let number: u64 = self.value.parse().map_err(|_| self.invalid("a whole number is wanted"))?;
         if (min..=max).contains(&number) {

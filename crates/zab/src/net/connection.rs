@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::outstanding::Share;
 use crate::server::core::Input;
 use crate::server::words;
 use crate::tree::watches::ConnectionId;
@@ -20,8 +20,6 @@ const MAX_OUTSTANDING: usize = 1000;
 const PAUSE_READING_BYTES: usize = 4 << 20;
 /// Bytes of events that may wait for a reader that does not read; then it is cut off.
 const CUT_OFF_BYTES: usize = 64 << 20;
-/// A connection must say who it is within this time (`ConnectionExpiryQueue`).
-const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that is to be closed may take to read what was sent before. Without a limit a client
 /// that has stopped reading would keep its place for as long as its kernel answers.
 const LINGER: Duration = Duration::from_secs(10);
@@ -37,10 +35,23 @@ pub enum Outgoing {
     Close,
 }
 
+/// On what terms a connection is served.
+pub struct Terms {
+    /// Its name.
+    pub id: ConnectionId,
+    /// The longest message, in bytes.
+    pub max_frame: usize,
+    /// It must say who it is within this time (`ConnectionExpiryQueue`).
+    pub first_message: Duration,
+    /// What it has of the room for requests under way.
+    pub share: Arc<Share>,
+}
+
 /// The driver's end of a connection.
 #[derive(Debug)]
 pub struct Handle {
     outgoing: mpsc::UnboundedSender<Outgoing>,
+    share: Arc<Share>,
     queued: Arc<Queued>,
     stop: CancellationToken,
 }
@@ -58,7 +69,12 @@ impl Handle {
     /// Queues something to be sent. A connection that lets too much pile up is cut off.
     pub fn send(&self, outgoing: Outgoing) {
         let bytes = match &outgoing {
-            Outgoing::Reply(frame) | Outgoing::Notify(frame) => frame.len(),
+            Outgoing::Reply(frame) => {
+                // Not only when it is written: a reader that is slow must hold up nobody else.
+                self.share.leave();
+                frame.len()
+            }
+            Outgoing::Notify(frame) => frame.len(),
             Outgoing::Close => {
                 self.queued.closing.notify_one();
                 0
@@ -78,9 +94,9 @@ impl Handle {
 /// when the driver says so, or when `stop` is cancelled; it then reports [`Input::Closed`] once and drops
 /// `place`.
 pub fn serve(
-    socket: TcpStream,
-    id: ConnectionId,
-    max_frame: usize,
+    reader: impl AsyncRead + Unpin + Send + 'static,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+    terms: Terms,
     inputs: mpsc::Sender<Input>,
     place: impl Send + 'static,
     stop: &CancellationToken,
@@ -89,14 +105,14 @@ pub fn serve(
     let queued = Arc::new(Queued::default());
     let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
-    let (read_half, write_half) = socket.into_split();
-    let reader = FrameReader { id, max_frame, socket: read_half, buffer: BytesMut::with_capacity(4096) };
-    let running = run(reader, write_half, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
+    let share = Arc::clone(&terms.share);
+    let reader = FrameReader { terms, socket: reader, buffer: BytesMut::with_capacity(4096) };
+    let running = run(reader, writer, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
     let task = async move {
         running.await;
         drop(place);
     };
-    (Handle { outgoing, queued, stop }, task)
+    (Handle { outgoing, share, queued, stop }, task)
 }
 
 async fn run(
@@ -108,7 +124,7 @@ async fn run(
     queued: Arc<Queued>,
     stop: CancellationToken,
 ) {
-    let id = reader.id;
+    let id = reader.terms.id;
     let writing = write(socket, outgoing, Arc::clone(&places), Arc::clone(&queued));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -139,8 +155,8 @@ enum ReadError {
     Closed,
     #[error("reading failed: {0}")]
     Io(#[from] std::io::Error),
-    #[error("no first message within {FIRST_MESSAGE_TIMEOUT:?}")]
-    Silent,
+    #[error("no first message within {0:?}")]
+    Silent(Duration),
     #[error("a message of {length} bytes; at most {limit} are accepted (jute.maxbuffer)")]
     Length { length: i32, limit: usize },
     #[error("the server stops")]
@@ -148,8 +164,7 @@ enum ReadError {
 }
 
 struct FrameReader<R> {
-    id: ConnectionId,
-    max_frame: usize,
+    terms: Terms,
     socket: R,
     buffer: BytesMut,
 }
@@ -166,24 +181,24 @@ async fn read(
     places: &Semaphore,
     queued: &Queued,
 ) -> Result<(), ReadError> {
-    let first = tokio::time::timeout(FIRST_MESSAGE_TIMEOUT, reader.first())
-        .await
-        .map_err(|_| ReadError::Silent)??;
-    let mut input = match first {
-        First::Frame(frame) => Input::Frame(reader.id, frame),
+    let (id, limit) = (reader.terms.id, reader.terms.first_message);
+    let first = tokio::time::timeout(limit, reader.first()).await.map_err(|_| ReadError::Silent(limit))??;
+    let mut frame = match first {
+        First::Frame(frame) => frame,
         First::Word(word) => {
-            inputs.send(Input::Word(reader.id, word)).await.map_err(|_| ReadError::Stopping)?;
+            inputs.send(Input::Word(id, word)).await.map_err(|_| ReadError::Stopping)?;
             return std::future::pending().await;
         }
     };
     loop {
         // The place is given back when the answer has been written.
         places.acquire().await.map_err(|_| ReadError::Stopping)?.forget();
-        inputs.send(input).await.map_err(|_| ReadError::Stopping)?;
+        reader.terms.share.enter(frame.len()).await;
+        inputs.send(Input::Frame(id, frame)).await.map_err(|_| ReadError::Stopping)?;
         while queued.bytes.load(Ordering::Relaxed) > PAUSE_READING_BYTES {
             queued.drained.notified().await;
         }
-        input = Input::Frame(reader.id, reader.frame().await?);
+        frame = reader.frame().await?;
     }
 }
 
@@ -201,15 +216,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     async fn frame(&mut self) -> Result<Bytes, ReadError> {
         self.fill(4).await?;
         let length = self.buffer.get_i32();
-        let wanted = usize::try_from(length).ok().filter(|&length| length <= self.max_frame);
+        let wanted = usize::try_from(length).ok().filter(|&length| length <= self.terms.max_frame);
         let Some(wanted) = wanted else {
             tracing::warn!(
-                connection = self.id.0,
+                connection = self.terms.id.0,
                 length,
-                limit = self.max_frame,
+                limit = self.terms.max_frame,
                 "closing a connection that announced a message of an impossible length"
             );
-            return Err(ReadError::Length { length, limit: self.max_frame });
+            return Err(ReadError::Length { length, limit: self.terms.max_frame });
         };
         self.fill(wanted).await?;
         Ok(self.buffer.split_to(wanted).freeze())
@@ -268,6 +283,7 @@ mod tests {
     use tokio::io::DuplexStream;
 
     const ID: ConnectionId = ConnectionId(7);
+    const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// A connection whose client, driver and core are the test.
     struct Served {
@@ -283,14 +299,13 @@ mod tests {
         let (inputs_tx, inputs) = mpsc::channel(64 * 1024);
         let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
         let (queued, stop) = (Arc::new(Queued::default()), CancellationToken::new());
-        let reader = FrameReader {
-            id: ID,
-            max_frame: 1 << 20,
-            socket: read_half,
-            buffer: BytesMut::with_capacity(4096),
-        };
+        let limits = crate::config::Limits { outstanding: 2 * MAX_OUTSTANDING, ..Default::default() };
+        let share = crate::net::outstanding::Outstanding::new(&limits).share();
+        let first_message = FIRST_MESSAGE_TIMEOUT;
+        let terms = Terms { id: ID, max_frame: 1 << 20, first_message, share: Arc::clone(&share) };
+        let reader = FrameReader { terms, socket: read_half, buffer: BytesMut::with_capacity(4096) };
         let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
-        let handle = Handle { outgoing, queued: Arc::clone(&queued), stop: stop.clone() };
+        let handle = Handle { outgoing, share, queued: Arc::clone(&queued), stop: stop.clone() };
         tokio::spawn(run(reader, write_half, inputs_tx, outgoing_rx, places, queued, stop));
         Served { client, inputs, handle }
     }

@@ -1,32 +1,66 @@
-//! Accepts clients, as many per address as are allowed.
+//! Accepts clients on one port, as many as are allowed, and speaks TLS with those who do.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Handle};
+use super::outstanding::Outstanding;
+use super::tls::Tls;
+use crate::config::Limits;
 use crate::server::core::Input;
 use crate::tree::watches::ConnectionId;
 
-/// What the listener needs for each connection.
+/// One port.
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
     /// Connections per address; 0 is no limit.
     pub max_per_address: usize,
+    /// Who speaks TLS here.
+    pub encryption: Encryption,
+    /// What all ports share.
+    pub shared: Arc<Shared>,
+}
+
+/// Who speaks TLS on a port.
+#[derive(Clone)]
+pub enum Encryption {
+    /// Nobody.
+    Off,
+    /// Everybody.
+    On(Arc<Tls>),
+    /// Whoever begins with a handshake (`client.portUnification`).
+    Either(Arc<Tls>),
+}
+
+/// What the ports of a server share.
+pub struct Shared {
+    /// Connections in all; 0 is no limit.
+    pub max_connections: usize,
     /// The longest message, in bytes.
     pub max_frame: usize,
+    /// How long a connection may take to say who it is.
+    pub first_message: Duration,
+    /// Requests under way.
+    pub outstanding: Arc<Outstanding>,
     /// To the driver.
     pub inputs: mpsc::Sender<Input>,
     /// To the driver, ahead of the connection's inputs.
     pub handles: mpsc::UnboundedSender<(ConnectionId, Handle)>,
-    /// Ends the listener and all connections.
+    /// Ends the ports and all connections.
     pub stop: CancellationToken,
+    /// Connections so far.
+    last_id: AtomicU64,
+    connections: Arc<AtomicUsize>,
+    handshakes: Arc<AtomicUsize>,
 }
 
 /// How many connections each address has.
@@ -34,22 +68,83 @@ pub struct Listener {
 struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// One connection of an address; given back when dropped.
-struct Place {
+struct AddressPlace {
     addresses: Addresses,
     address: IpAddr,
+}
+
+/// One of a number; given back when dropped.
+struct Counted(Arc<AtomicUsize>);
+
+/// The first byte of whoever begins with a handshake.
+const TLS_HANDSHAKE: u8 = 22;
+
+impl Shared {
+    /// No connections yet.
+    #[must_use]
+    pub fn new(
+        limits: &Limits,
+        max_frame: usize,
+        inputs: mpsc::Sender<Input>,
+        handles: mpsc::UnboundedSender<(ConnectionId, Handle)>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Shared {
+            max_connections: limits.connections,
+            max_frame,
+            first_message: limits.first_message,
+            outstanding: Outstanding::new(limits),
+            inputs,
+            handles,
+            stop,
+            last_id: AtomicU64::new(0),
+            connections: Arc::default(),
+            handshakes: Arc::default(),
+        })
+    }
+
+    /// Begins to serve a stream. Core and driver learn of the connection before its first message, or the answer
+    /// would have nowhere to go.
+    async fn begin(
+        &self,
+        (reader, writer): (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static),
+        address: IpAddr,
+        subject: Option<String>,
+        place: impl Send + 'static,
+    ) {
+        let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        if self.inputs.send(Input::Opened(id, address)).await.is_err() {
+            return;
+        }
+        if let Some(subject) = subject
+            && self.inputs.send(Input::Certified(id, subject)).await.is_err()
+        {
+            return;
+        }
+        let terms = connection::Terms {
+            id,
+            max_frame: self.max_frame,
+            first_message: self.first_message,
+            share: self.outstanding.share(),
+        };
+        let (handle, task) = connection::serve(reader, writer, terms, self.inputs.clone(), place, &self.stop);
+        if self.handles.send((id, handle)).is_ok() {
+            tokio::spawn(task);
+        }
+    }
 }
 
 impl Listener {
     /// Accepts until stopped.
     pub async fn run(self) {
         let addresses = Addresses::default();
-        for id in 1.. {
+        loop {
             let accepted = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((socket, peer)) => self.admit(ConnectionId(id), socket, peer.ip(), &addresses).await,
+                Ok((socket, peer)) => self.admit(socket, peer.ip().to_canonical(), &addresses).await,
                 Err(error) => {
                     // Out of descriptors, usually: those that close make room.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -59,35 +154,94 @@ impl Listener {
         }
     }
 
-    async fn admit(&self, id: ConnectionId, socket: TcpStream, address: IpAddr, addresses: &Addresses) {
-        let Some(place) = addresses.enter(address, self.max_per_address) else {
+    async fn admit(&self, socket: TcpStream, address: IpAddr, addresses: &Addresses) {
+        let shared = &self.shared;
+        let Some(place) = Counted::enter(&shared.connections, shared.max_connections) else {
+            tracing::warn!(%address, limit = shared.max_connections, "too many connections (maxCnxns)");
+            return;
+        };
+        let Some(address_place) = addresses.enter(address, self.max_per_address) else {
             tracing::warn!(%address, limit = self.max_per_address, "too many connections from one address (maxClientCnxns)");
             return;
         };
+        let place = (place, address_place);
         let _ = socket.set_nodelay(true);
-        // The order matters: core and driver learn of the connection before its first message, or the answer
-        // would have nowhere to go.
-        if self.inputs.send(Input::Opened(id, address)).await.is_err() {
+        match &self.encryption {
+            Encryption::Off => shared.begin(socket.into_split(), address, None, place).await,
+            Encryption::On(tls) => self.shake_hands(socket, address, place, Arc::clone(tls), true),
+            Encryption::Either(tls) => self.shake_hands(socket, address, place, Arc::clone(tls), false),
+        }
+    }
+
+    /// In a task of its own, so that nobody waits for somebody else's handshake.
+    fn shake_hands(
+        &self,
+        socket: TcpStream,
+        address: IpAddr,
+        place: impl Send + 'static,
+        tls: Arc<Tls>,
+        must: bool,
+    ) {
+        let limit = tls.handshake_limit();
+        let Some(handshake) = Counted::enter(&self.shared.handshakes, limit) else {
+            tracing::warn!(%address, limit, "too many handshakes (netty.server.outstandingHandshake.limit)");
             return;
-        }
-        let (handle, task) =
-            connection::serve(socket, id, self.max_frame, self.inputs.clone(), place, &self.stop);
-        if self.handles.send((id, handle)).is_ok() {
-            tokio::spawn(task);
-        }
+        };
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let opening = async {
+                if !must && !begins_with_handshake(&socket, tls.handshake_timeout()).await {
+                    drop(handshake);
+                    return shared.begin(socket.into_split(), address, None, place).await;
+                }
+                let accepted = tls.accept(socket).await;
+                drop(handshake);
+                match accepted {
+                    Ok((stream, subject)) => {
+                        shared.begin(tokio::io::split(stream), address, subject, place).await;
+                    }
+                    Err(error) => tracing::warn!(%address, %error, "closing a connection without TLS"),
+                }
+            };
+            tokio::select! {
+                () = shared.stop.cancelled() => {}
+                () = opening => {}
+            }
+        });
+    }
+}
+
+/// Whoever says nothing in time is no speaker of TLS; the limit for first messages counts for it.
+async fn begins_with_handshake(socket: &TcpStream, limit: Duration) -> bool {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(limit, socket.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1))) && first[0] == TLS_HANDSHAKE
+}
+
+impl Counted {
+    fn enter(count: &Arc<AtomicUsize>, limit: usize) -> Option<Counted> {
+        let entered = Counted(Arc::clone(count));
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        (limit == 0 || before < limit).then_some(entered)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Addresses {
     /// A place for one more connection of an address, if it may have one.
-    fn enter(&self, address: IpAddr, limit: usize) -> Option<Place> {
+    fn enter(&self, address: IpAddr, limit: usize) -> Option<AddressPlace> {
         let mut counts = self.counts();
         let count = counts.entry(address).or_default();
         if limit != 0 && *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Place { addresses: self.clone(), address })
+        Some(AddressPlace { addresses: self.clone(), address })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -95,7 +249,7 @@ impl Addresses {
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressPlace {
     fn drop(&mut self) {
         let mut counts = self.addresses.counts();
         if let Some(count) = counts.get_mut(&self.address) {

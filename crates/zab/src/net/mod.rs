@@ -9,5 +9,8 @@ pub mod connection;
 pub mod driver;
 pub mod listener;
 pub mod log_thread;
+pub mod outstanding;
+pub mod ports;
 pub mod report;
 pub mod snapshot_thread;
+pub mod tls;

@@ -7,12 +7,15 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::request::Request;
 
 use crate::access::Identities;
+use crate::access::digest_md5::Exchange;
 
 /// The server's side of one connection.
 #[derive(Debug)]
 pub struct Connection {
     /// Address, and what it has proven since.
     pub who: Identities,
+    /// How far proving an identity through SASL has come.
+    pub sasl: Exchange,
     /// The session, once established.
     pub session: Option<SessionId>,
     /// Waiting for its session to be committed; nothing is read from the client before that.
@@ -76,6 +79,6 @@ impl Connection {
     /// A connection that has said nothing.
     #[must_use]
     pub fn new(who: Identities) -> Self {
-        Connection { who, session: None, stage: Stage::New, waiting: VecDeque::new() }
+        Connection { who, sasl: Exchange::New, session: None, stage: Stage::New, waiting: VecDeque::new() }
     }
 }

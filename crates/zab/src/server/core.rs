@@ -9,8 +9,11 @@
 //! Guarantees: replies of a connection come in the order of its requests; a reply to a write comes behind
 //! the log's completion; the events of a transaction are sent before any reply that shows its effect.
 
+mod authentication;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,15 +24,15 @@ use zk_wire::jute::{Jute, Reader, extended_limit};
 use zk_wire::multi::{MultiResult, MultiResults, WriteOp};
 use zk_wire::password::derived_password;
 use zk_wire::reply::{Create2Response, PathResponse, ReplyHeader, Response, StatResponse, WatcherEvent};
-use zk_wire::request::{
-    AUTH_XID, AuthPacket, DeleteRequest, PathRequest, Request, RequestError, RequestHeader,
-};
+use zk_wire::request::{DeleteRequest, PathRequest, Request, RequestError, RequestHeader};
 use zk_wire::txn::{LoggedTxn, Txn};
 
+use super::audit::{self, Audit};
 use super::connection::{Connection, Stage, Waiting};
 use super::reads::{Read, SYNTHESISED};
 use super::snapshot::{SnapshotHead, SnapshotPart};
 use super::stats::Stats;
+use super::throttle::{ConnectionThrottle, Wanted};
 use crate::access::Identities;
 use crate::config::ServerConfig;
 use crate::prep::{Asked, Prep};
@@ -54,6 +57,8 @@ pub struct Now {
 pub enum Input {
     /// A client has connected.
     Opened(ConnectionId, IpAddr),
+    /// Its peer has proven to hold the key of a trusted certificate with this subject (RFC 2253).
+    Certified(ConnectionId, String),
     /// A whole message of a client, without its length.
     Frame(ConnectionId, Bytes),
     /// A connection is gone.
@@ -104,6 +109,11 @@ pub struct Core {
     /// Present while a snapshot is under way.
     snapshot: Option<Walk>,
     next_reap: Duration,
+    /// SASL challenges so far.
+    nonces: u64,
+    throttle: ConnectionThrottle,
+    /// Writes to be audited when they have been applied.
+    audits: BTreeMap<Zxid, Audit>,
 }
 
 /// A session with more bytes of ephemeral paths than this is closed in steps: one transaction that lists them
@@ -126,6 +136,15 @@ impl Core {
         for (&id, &timeout_ms) in tree.sessions() {
             sessions.track(now.uptime, id, millis(timeout_ms), None);
         }
+        let limits = &config.limits;
+        let seed = config
+            .security
+            .nonce_key
+            .0
+            .iter()
+            .fold(0, |seed: u64, &byte| seed.rotate_left(8) ^ u64::from(byte));
+        let throttle = ConnectionThrottle::new(limits.throttle.clone(), now.uptime, seed);
+        let watches = Watches::limited(limits.watches, limits.watches_per_connection);
         let mut core = Core {
             prep: Prep::new(&tree, config.extended_types, extended_limit(config.max_buffer)),
             snapshot_at: Zxid::ZERO,
@@ -134,7 +153,7 @@ impl Core {
             tree,
             engine,
             sessions,
-            watches: Watches::default(),
+            watches,
             connections: HashMap::new(),
             origins: BTreeMap::new(),
             syncing: VecDeque::new(),
@@ -143,6 +162,9 @@ impl Core {
             outputs: Vec::new(),
             commands: Vec::new(),
             next_reap: now.uptime + REAP_INTERVAL,
+            nonces: 0,
+            throttle,
+            audits: BTreeMap::new(),
         };
         core.schedule_snapshot();
         for owner in core.tree.owners() {
@@ -157,8 +179,10 @@ impl Core {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Opened(id, address) => {
-                self.connections.insert(id, Connection::new(Identities::of_address(address)));
+                let who = Identities::of_address(address, Arc::clone(&self.config.security.rules));
+                self.connections.insert(id, Connection::new(who));
             }
+            Input::Certified(id, subject) => self.certified(id, &subject),
             Input::Frame(id, frame) => self.frame(now, id, frame),
             Input::Closed(id) => self.closed(id),
             Input::Word(id, word) => self.word(id, word),
@@ -210,6 +234,17 @@ impl Core {
                 return self.close(id);
             }
         };
+        let wanted = match request.body.session_id {
+            SessionId::NONE => Wanted::New,
+            _ => Wanted::Resumed,
+        };
+        if !self.throttle.admit(now.uptime, wanted) {
+            tracing::info!(
+                connection = id.0,
+                "closing a connection, since too many begin (connection_throttle_tokens)"
+            );
+            return self.close(id);
+        }
         if request.body.last_zxid_seen > self.tree.last_zxid() {
             tracing::info!(connection = id.0, seen = %request.body.last_zxid_seen, here = %self.tree.last_zxid(),
                 "closing a connection whose client has seen a newer state");
@@ -279,8 +314,12 @@ impl Core {
         if !self.sessions.touch(now.uptime, session) {
             return self.close(id);
         }
+        if !self.admit(id, header.op, header.xid) {
+            return;
+        }
         match Request::decode(header.op, &mut reader) {
-            Ok(Request::Auth(packet)) => self.authenticate(id, &packet),
+            Ok(Request::Auth(packet)) => self.authenticate(id, header.xid, &packet),
+            Ok(Request::Sasl(token)) => self.sasl(id, header.xid, &token),
             Ok(request) => self.dispatch(now, id, session, header.xid, request),
             Err(RequestError::UnknownOp(_)) => self.refuse_and_close(id, header.xid),
             Err(RequestError::Decode(error)) if header.op == OpCode::Auth => {
@@ -297,8 +336,8 @@ impl Core {
     fn dispatch(&mut self, now: Now, id: ConnectionId, session: SessionId, xid: i32, request: Request) {
         match request {
             Request::CloseSession => self.close_session(now, session, xid, Some(id)),
-            // A check outside a multi (ZOOKEEPER-2623) and SASL are not served.
-            Request::Check(_) | Request::Sasl(_) => self.refuse_and_close(id, xid),
+            // A check outside a multi (ZOOKEEPER-2623) is not served.
+            Request::Check(_) => self.refuse_and_close(id, xid),
             Request::Sync(PathRequest { path }) => {
                 self.wait(id, Waiting::Sync { xid, zxid: self.engine.proposed(), path });
                 self.syncing.push_back(id);
@@ -311,6 +350,11 @@ impl Core {
                 let who = connection.who.clone();
                 let asked = asked(now, &self.engine, session, xid, &who);
                 let txn = self.prep.write(&self.tree, asked, &request);
+                if self.config.security.audit
+                    && let Some(audit) = Audit::of(&request, session, &who)
+                {
+                    self.audits.insert(txn.header.zxid, audit);
+                }
                 self.propose_write(now, id, xid, request.op(), txn);
             }
             request => {
@@ -338,20 +382,6 @@ impl Core {
         let header = ReplyHeader { xid, zxid: Zxid(-1), err: ErrorCode::Unimplemented };
         self.reply(id, header, &Response::Empty);
         self.close(id);
-    }
-
-    fn authenticate(&mut self, id: ConnectionId, packet: &AuthPacket) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let result = connection.who.authenticate(&packet.scheme, packet.auth.as_deref().unwrap_or_default());
-        let err = result.err().unwrap_or(ErrorCode::Ok);
-        self.reply(id, ReplyHeader { xid: AUTH_XID, zxid: Zxid::ZERO, err }, &Response::Empty);
-        if err != ErrorCode::Ok {
-            self.stats.auth_failed += 1;
-            tracing::warn!(connection = id.0, scheme = packet.scheme, "authentication failed");
-            self.close(id);
-        }
     }
 
     fn propose_write(&mut self, now: Now, id: ConnectionId, xid: i32, op: OpCode, txn: LoggedTxn) {
@@ -388,6 +418,7 @@ impl Core {
         for event in &applied.events {
             self.notify(zxid, event);
         }
+        self.audit(txn, &applied.results);
         let origin = self.origins.remove(&zxid).filter(|id| self.connections.contains_key(id));
         match &txn.txn {
             Txn::CreateSession(t) => self.session_begun(now, txn.header.session, t.timeout_ms, origin),
@@ -400,6 +431,17 @@ impl Core {
         }
         self.answer_syncs();
         self.snapshot_if_due(zxid);
+    }
+
+    fn audit(&mut self, txn: &LoggedTxn, results: &[MultiResult]) {
+        if let Some(audit) = self.audits.remove(&txn.header.zxid) {
+            audit.record(results);
+        }
+        if let (true, Txn::CloseSession(Some(paths))) = (self.config.security.audit, &txn.txn) {
+            for path in paths {
+                audit::ephemeral_deleted(txn.header.session, path);
+            }
+        }
     }
 
     fn notify(&mut self, zxid: Zxid, event: &Event) {
@@ -524,6 +566,11 @@ impl Core {
         };
         let header = self.header(xid, err);
         self.reply(id, header, &response);
+        if err == ErrorCode::Throttled && matches!(request, Request::SetWatches(_) | Request::SetWatches2(_))
+        {
+            // A client that has come back counts on them.
+            self.close(id);
+        }
     }
 
     fn wait(&mut self, id: ConnectionId, waiting: Waiting) {

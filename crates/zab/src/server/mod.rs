@@ -1,8 +1,10 @@
 //! The server's core, without sockets, files or clocks.
 
+pub mod audit;
 pub mod connection;
 pub mod core;
 pub mod reads;
 pub mod snapshot;
 pub mod stats;
+pub mod throttle;
 pub mod words;

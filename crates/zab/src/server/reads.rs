@@ -5,8 +5,8 @@ use zk_wire::codes::{AddWatchMode, ErrorCode, EventType, KeeperState};
 use zk_wire::ids::Zxid;
 use zk_wire::multi::{MultiResult, MultiResults, ReadOp};
 use zk_wire::reply::{
-    ClientInfo, GetAclResponse, GetChildren2Response, GetDataResponse, Response, StatResponse,
-    StringsResponse, WatcherEvent,
+    GetAclResponse, GetChildren2Response, GetDataResponse, Response, StatResponse, StringsResponse,
+    WatcherEvent,
 };
 use zk_wire::request::{Request, SetWatches2, WatchedRead};
 
@@ -78,10 +78,12 @@ impl Read<'_> {
                     persistent: Vec::new(),
                     persistent_recursive: Vec::new(),
                 };
+                self.room_for(count(&full))?;
                 self.set_watches(&full, events);
                 Ok(Response::Empty)
             }
             Request::SetWatches2(r) => {
+                self.room_for(count(r))?;
                 self.set_watches(r, events);
                 Ok(Response::Empty)
             }
@@ -94,6 +96,7 @@ impl Read<'_> {
         if r.path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
+        self.room_for(usize::from(r.watch))?;
         let found = match self.tree.get(&r.path) {
             Some(node) => {
                 self.may_read(node)?;
@@ -138,12 +141,7 @@ impl Read<'_> {
     }
 
     fn who_am_i(&self) -> Response {
-        let infos = self.who.all().iter().map(|id| {
-            let user =
-                if id.scheme == "digest" { id.id.split(':').next().unwrap_or_default() } else { &id.id };
-            ClientInfo { auth_scheme: id.scheme.clone(), user: user.to_owned() }
-        });
-        Response::WhoAmI(infos.collect())
+        Response::WhoAmI(self.who.infos())
     }
 
     fn add_watch(&mut self, path: &str, mode: AddWatchMode) -> Result<Response, ErrorCode> {
@@ -152,6 +150,7 @@ impl Read<'_> {
             AddWatchMode::PersistentRecursive => Watch::Recursive,
             _ => return Err(ErrorCode::MarshallingError),
         };
+        self.room_for(1)?;
         self.watches.add(self.connection, path, watch);
         Ok(Response::Number(0))
     }
@@ -202,10 +201,24 @@ impl Read<'_> {
     /// A readable znode, with a watch if asked for.
     fn watched(&mut self, r: &WatchedRead, watch: Watch) -> Result<&Node, ErrorCode> {
         self.readable(&r.path)?;
+        self.room_for(usize::from(r.watch))?;
         if r.watch {
             self.watches.add(self.connection, &r.path, watch);
         }
         self.readable(&r.path)
+    }
+
+    /// A watch that is there already needs a place all the same: that keeps this cheap.
+    fn room_for(&self, watches: usize) -> Result<(), ErrorCode> {
+        if watches == 0 || self.watches.has_room(self.connection, watches) {
+            return Ok(());
+        }
+        tracing::debug!(
+            connection = self.connection.0,
+            watches = self.watches.len(),
+            "too many watches (watches.maxTotal, watches.maxPerConnection)"
+        );
+        Err(ErrorCode::Throttled)
     }
 
     fn readable(&self, path: &str) -> Result<&Node, ErrorCode> {
@@ -219,6 +232,14 @@ impl Read<'_> {
             || self.who.may(perms::READ, &self.tree.acl(node.acl));
         if granted { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
+}
+
+/// How many watches are asked for.
+fn count(r: &SetWatches2) -> usize {
+    [&r.data, &r.exist, &r.child, &r.persistent, &r.persistent_recursive]
+        .iter()
+        .map(|paths| paths.len())
+        .sum()
 }
 
 fn children(node: &Node) -> Vec<String> {

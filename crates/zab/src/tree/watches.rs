@@ -49,6 +49,9 @@ pub struct Watches {
     by_path: HashMap<Arc<str>, BTreeMap<ConnectionId, Kinds>>,
     by_connection: HashMap<ConnectionId, BTreeSet<Arc<str>>>,
     recursive: usize,
+    count: usize,
+    /// Watches in all and of one connection at most; zero is no limit.
+    limits: (usize, usize),
 }
 
 impl Watch {
@@ -63,6 +66,20 @@ impl Watch {
 }
 
 impl Watches {
+    /// None, and at most so many in all and on so many paths of one connection; zero is no limit.
+    #[must_use]
+    pub fn limited(all: usize, per_connection: usize) -> Self {
+        Watches { limits: (all, per_connection), ..Watches::default() }
+    }
+
+    /// Is there room for so many more of a connection?
+    #[must_use]
+    pub fn has_room(&self, connection: ConnectionId, more: usize) -> bool {
+        let fits = |limit: usize, count: usize| limit == 0 || count.saturating_add(more) <= limit;
+        let of_connection = self.by_connection.get(&connection).map_or(0, BTreeSet::len);
+        fits(self.limits.0, self.count) && fits(self.limits.1, of_connection)
+    }
+
     /// Registers a watch; one that is there already stays.
     pub fn add(&mut self, connection: ConnectionId, path: &str, watch: Watch) {
         let key = match self.by_path.get_key_value(path) {
@@ -73,6 +90,7 @@ impl Watches {
         if watch == Watch::Recursive && *kinds & RECURSIVE == 0 {
             self.recursive += 1;
         }
+        self.count += usize::from(*kinds & watch.bit() == 0);
         *kinds |= watch.bit();
         self.by_connection.entry(connection).or_default().insert(key);
     }
@@ -100,8 +118,7 @@ impl Watches {
     /// Watches in all (`zk_watch_count`).
     #[must_use]
     pub fn len(&self) -> usize {
-        let count = |kinds: &Kinds| kinds.count_ones() as usize;
-        self.by_path.values().flat_map(BTreeMap::values).map(count).sum()
+        self.count
     }
 
     /// No watches at all?
@@ -187,6 +204,7 @@ impl Watches {
         if *kinds & cleared & RECURSIVE != 0 {
             self.recursive -= 1;
         }
+        self.count -= (*kinds & cleared).count_ones() as usize;
         *kinds &= !cleared;
         if *kinds != 0 {
             return;
@@ -286,6 +304,21 @@ mod tests {
         watches.add(C[0], "/a", Watch::Data);
         assert!(watches.trigger(&event(EventType::NodeDataChanged, "/a"), |_, _| false).is_empty());
         assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn there_is_room_up_to_the_limits() {
+        let mut watches = Watches::limited(3, 2);
+        watches.add(C[0], "/a", Watch::Data);
+        watches.add(C[0], "/a", Watch::Data);
+        assert!(watches.has_room(C[0], 1) && !watches.has_room(C[0], 2));
+        watches.add(C[0], "/b", Watch::Data);
+        assert!(!watches.has_room(C[0], 1) && watches.has_room(C[1], 1) && !watches.has_room(C[1], 2));
+        watches.add(C[1], "/a", Watch::Child);
+        assert!(!watches.has_room(C[2], 1) && watches.len() == 3);
+        watches.disconnect(C[0]);
+        assert!(watches.has_room(C[2], 2) && watches.len() == 1);
+        assert!(Watches::default().has_room(C[0], usize::MAX));
     }
 
     #[test]

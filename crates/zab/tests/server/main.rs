@@ -6,11 +6,14 @@
 
 mod creates;
 mod hostile;
+mod limits;
 mod multi;
 mod place;
 mod reads_and_writes;
 mod restarts;
+mod security;
 mod sessions;
+mod tls;
 mod watches;
 mod wire;
 mod words;

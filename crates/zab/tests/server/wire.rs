@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zk_wire::acl::Acl;
 use zk_wire::codes::{CreateMode, ErrorCode, EventType, OpCode};
@@ -21,9 +21,14 @@ use zk_wire::stat::Stat;
 /// How long a server may take to say anything before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A socket, or what TLS makes of one.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// One connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     xid: i32,
     pub(crate) session: SessionId,
     pub(crate) password: Bytes,
@@ -42,16 +47,27 @@ impl Client {
     pub(crate) async fn dial(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Client::over(stream)
+    }
+
+    /// Likewise, over a stream of the test's own.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Client {
+        let stream = Box::new(stream);
         Client { stream, xid: 0, session: SessionId::NONE, password: Bytes::new(), timeout_ms: 0 }
     }
 
     /// A connection with a new session.
     pub(crate) async fn with_session(address: SocketAddr, timeout_ms: i32) -> Client {
         let mut client = Client::dial(address).await;
-        let request = connect_request(timeout_ms, SessionId::NONE, Bytes::from_static(&[0; 16]));
-        let response = client.connect(&request).await.expect("a session");
-        client.adopt(response);
+        client.begin_session(timeout_ms).await;
         client
+    }
+
+    /// Gets a new session.
+    pub(crate) async fn begin_session(&mut self, timeout_ms: i32) {
+        let request = connect_request(timeout_ms, SessionId::NONE, Bytes::from_static(&[0; 16]));
+        let response = self.connect(&request).await.expect("a session");
+        self.adopt(response);
     }
 
     /// Attaches another connection to this one's session, as far as the server lets it.

@@ -1,0 +1,328 @@
+//! The server's side of SASL DIGEST-MD5 (RFC 2831), as Java's provider speaks it towards ZooKeeper clients.
+//!
+//! ```text
+//!   client ── (empty) ──────────────▶ server
+//!   client ◀─ challenge ───────────── server   realm, nonce, qop=auth, algorithm
+//!   client ── response ─────────────▶ server   username, cnonce, response
+//!   client ◀─ rspauth ─────────────── server   the server knows the password too
+//! ```
+//!
+//! Quality of protection is `auth`: the exchange proves an identity and protects nothing that follows.
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+
+use super::secret::Secret;
+
+/// What the mechanism of ZooKeeper's servers calls itself (`ZooKeeperSaslServer`).
+const REALM: &str = "zk-sasl-md5";
+const SERVICE: &str = "zookeeper";
+const NONCE_COUNT: &str = "00000001";
+/// Java's provider accepts no longer ones.
+const MAX_RESPONSE_BYTES: usize = 4096;
+
+/// One exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// Nothing has been said.
+    New,
+    /// The challenge with this nonce has been sent.
+    Challenged(String),
+    /// It is over, one way or the other.
+    Done,
+}
+
+/// What the server says next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The challenge.
+    Challenge(String),
+    /// The client is who it says.
+    Proven {
+        /// The name of the user.
+        user: String,
+        /// The server's own proof.
+        token: String,
+    },
+}
+
+/// Why a client is not who it says. No message shows a digest.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A message that is none of the mechanism.
+    #[error("the response makes no sense: {0}")]
+    Malformed(&'static str),
+    /// Nobody of that name.
+    #[error("the user is unknown")]
+    UnknownUser,
+    /// The digests differ.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// Another message behind the end.
+    #[error("the exchange is over")]
+    Over,
+}
+
+impl Exchange {
+    /// Takes a token of the client. `nonce` must be unpredictable and never used before. A client that sends
+    /// its response without having asked for a challenge gets one.
+    ///
+    /// # Errors
+    /// The client has not proven who it is. The exchange is then over.
+    pub fn step(
+        &mut self,
+        token: &[u8],
+        nonce: impl FnOnce() -> String,
+        users: &BTreeMap<String, Secret>,
+    ) -> Result<Step, Refusal> {
+        match std::mem::replace(self, Exchange::Done) {
+            Exchange::New if token.is_empty() => {
+                let nonce = nonce();
+                let challenge = format!(
+                    "realm=\"{REALM}\",nonce=\"{nonce}\",qop=\"auth\",charset=utf-8,algorithm=md5-sess"
+                );
+                *self = Exchange::Challenged(nonce);
+                Ok(Step::Challenge(challenge))
+            }
+            Exchange::New => Err(Refusal::Malformed("it is not empty at the beginning")),
+            Exchange::Challenged(nonce) => verify(token, &nonce, users),
+            Exchange::Done => Err(Refusal::Over),
+        }
+    }
+}
+
+/// Checks a digest-response (RFC 2831, 2.1.2) and answers with rspauth (2.1.3).
+fn verify(token: &[u8], nonce: &str, users: &BTreeMap<String, Secret>) -> Result<Step, Refusal> {
+    if token.len() > MAX_RESPONSE_BYTES {
+        return Err(Refusal::Malformed("it is too long"));
+    }
+    let text = std::str::from_utf8(token).map_err(|_| Refusal::Malformed("it is not UTF-8"))?;
+    let directives = directives(text)?;
+    let get = |key: &'static str| directives.get(key).map(String::as_str);
+    let must = |key: &'static str, why| get(key).ok_or(Refusal::Malformed(why));
+    let user = must("username", "username is missing")?;
+    let client_nonce = must("cnonce", "cnonce is missing")?;
+    let response = must("response", "response is missing")?;
+    let uri = must("digest-uri", "digest-uri is missing")?;
+    let realm = get("realm").unwrap_or_default();
+    if must("nonce", "nonce is missing")? != nonce {
+        return Err(Refusal::Malformed("the nonce is not that of the challenge"));
+    }
+    if must("nc", "nc is missing")? != NONCE_COUNT {
+        return Err(Refusal::Malformed("nc is not 1"));
+    }
+    if realm != REALM && !realm.is_empty() {
+        return Err(Refusal::Malformed("the realm is not that of the challenge"));
+    }
+    if get("qop").unwrap_or("auth") != "auth" {
+        return Err(Refusal::Malformed("qop is not auth"));
+    }
+    let mut service = uri.split('/');
+    if !service.next().is_some_and(|name| name.eq_ignore_ascii_case(SERVICE))
+        || !service.next().is_some_and(|host| host.eq_ignore_ascii_case(REALM))
+    {
+        return Err(Refusal::Malformed("the digest-uri is of another service"));
+    }
+    let authorization = get("authzid").filter(|id| !id.is_empty());
+    let password = users.get(user).ok_or(Refusal::UnknownUser)?;
+    let proof = Proof { user, realm, password, nonce, client_nonce, uri, authorization };
+    if !same(proof.digest("AUTHENTICATE").as_bytes(), response.as_bytes()) {
+        return Err(Refusal::WrongPassword);
+    }
+    Ok(Step::Proven { user: user.to_owned(), token: format!("rspauth={}", proof.digest("")) })
+}
+
+struct Proof<'a> {
+    user: &'a str,
+    realm: &'a str,
+    password: &'a Secret,
+    nonce: &'a str,
+    client_nonce: &'a str,
+    uri: &'a str,
+    authorization: Option<&'a str>,
+}
+
+impl Proof<'_> {
+    /// `response-value` for the client's method, or for the server's, which is empty.
+    fn digest(&self, method: &str) -> String {
+        let mut secret = Md5::new();
+        for (index, part) in [self.user, self.realm, self.password.reveal()].into_iter().enumerate() {
+            if index > 0 {
+                secret.update(b":");
+            }
+            secret.update(latin1_if_possible(part));
+        }
+        let mut a1 = Md5::new();
+        a1.update(secret.finalize());
+        a1.update(format!(":{}:{}", self.nonce, self.client_nonce));
+        if let Some(id) = self.authorization {
+            a1.update(format!(":{id}"));
+        }
+        let a1 = hex(&a1.finalize());
+        let a2 = hex(&Md5::digest(format!("{method}:{}", self.uri)));
+        let all = format!("{a1}:{}:{NONCE_COUNT}:{}:auth:{a2}", self.nonce, self.client_nonce);
+        hex(&Md5::digest(all))
+    }
+}
+
+/// With `charset=utf-8` names and passwords count in ISO 8859-1 where that has all their characters
+/// (RFC 2831, 2.1.2.1, `username-value`).
+fn latin1_if_possible(text: &str) -> Vec<u8> {
+    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    latin1.unwrap_or_else(|| text.as_bytes().to_vec())
+}
+
+/// `key=value` and `key="value"`, separated by commas; a key that comes twice makes no sense.
+fn directives(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut found = BTreeMap::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
+        if rest.is_empty() {
+            return Ok(found);
+        }
+        let (key, behind) = rest.split_once('=').ok_or(Refusal::Malformed("a directive has no value"))?;
+        let (value, behind) = match behind.trim_start().strip_prefix('"') {
+            Some(quoted) => unquoted(quoted)?,
+            None => {
+                let end = behind.find(',').unwrap_or(behind.len());
+                (behind[..end].trim().to_owned(), &behind[end..])
+            }
+        };
+        if found.insert(key.trim().to_ascii_lowercase(), value).is_some() {
+            return Err(Refusal::Malformed("a directive comes twice"));
+        }
+        rest = behind;
+    }
+}
+
+/// The text up to the closing quote, and what is behind it.
+fn unquoted(quoted: &str) -> Result<(String, &str), Refusal> {
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match c {
+            '"' => return Ok((value, &quoted[index + 1..])),
+            '\\' => value.extend(chars.next().map(|(_, c)| c)),
+            c => value.push(c),
+        }
+    }
+    Err(Refusal::Malformed("a quoted value does not end"))
+}
+
+/// Takes as long wherever the first difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users() -> BTreeMap<String, Secret> {
+        [("bob", "bobsecret"), ("jürgen", "pässword")].map(|(u, p)| (u.to_owned(), Secret::new(p))).into()
+    }
+
+    fn challenged() -> Exchange {
+        let mut exchange = Exchange::New;
+        let step = exchange.step(b"", || "N".to_owned(), &users());
+        assert!(matches!(step, Ok(Step::Challenge(_))));
+        exchange
+    }
+
+    fn answer(exchange: &mut Exchange, response: &str) -> Result<Step, Refusal> {
+        exchange.step(response.as_bytes(), String::new, &users())
+    }
+
+    /// What a client that knows the password sends.
+    fn response(user: &str, password: &str, uri: &str) -> String {
+        let password = Secret::new(password);
+        let proof = Proof {
+            user,
+            realm: REALM,
+            password: &password,
+            nonce: "N",
+            client_nonce: "C",
+            uri,
+            authorization: None,
+        };
+        format!(
+            "charset=utf-8,username=\"{user}\",realm=\"{REALM}\",nonce=\"N\",nc=00000001,cnonce=\"C\",\
+             digest-uri=\"{uri}\",maxbuf=65536,response={},qop=auth",
+            proof.digest("AUTHENTICATE")
+        )
+    }
+
+    const URI: &str = "zookeeper/zk-sasl-md5";
+
+    /// The example of RFC 2831, section 4, which is of an IMAP server.
+    #[test]
+    fn the_digests_are_those_of_the_standard() {
+        let proof = Proof {
+            user: "chris",
+            realm: "elwood.innosoft.com",
+            password: &Secret::new("secret"),
+            nonce: "OA6MG9tEQGm2hh",
+            client_nonce: "OA6MHXh6VqTrRk",
+            uri: "imap/elwood.innosoft.com",
+            authorization: None,
+        };
+        assert_eq!(proof.digest("AUTHENTICATE"), "d388dad90d4bbd760a152321f2143af7");
+        assert_eq!(proof.digest(""), "ea40f60335c427b5527b84dbabcdfffd");
+    }
+
+    #[test]
+    fn who_knows_the_password_is_proven_and_learns_that_the_server_knows_it_too() {
+        for (user, password) in [("bob", "bobsecret"), ("jürgen", "pässword")] {
+            let mut exchange = challenged();
+            match answer(&mut exchange, &response(user, password, URI)) {
+                Ok(Step::Proven { user: proven, token }) => {
+                    assert_eq!(proven, user);
+                    assert!(token.starts_with("rspauth=") && token.len() == 40);
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(answer(&mut exchange, ""), Err(Refusal::Over));
+        }
+    }
+
+    #[test]
+    fn whoever_does_not_is_refused_and_so_is_what_makes_no_sense() {
+        let good = response("bob", "bobsecret", URI);
+        let cases = [
+            (response("bob", "wrong", URI), Refusal::WrongPassword),
+            (response("eve", "bobsecret", URI), Refusal::UnknownUser),
+            (
+                response("bob", "bobsecret", "imap/zk-sasl-md5"),
+                Refusal::Malformed("the digest-uri is of another service"),
+            ),
+            (
+                response("bob", "bobsecret", "zookeeper"),
+                Refusal::Malformed("the digest-uri is of another service"),
+            ),
+            (
+                good.replace("nonce=\"N\"", "nonce=\"M\""),
+                Refusal::Malformed("the nonce is not that of the challenge"),
+            ),
+            (good.replace("nc=00000001", "nc=00000002"), Refusal::Malformed("nc is not 1")),
+            (good.replace("qop=auth", "qop=auth-conf"), Refusal::Malformed("qop is not auth")),
+            (format!("{good},username=\"bob\""), Refusal::Malformed("a directive comes twice")),
+            (String::new(), Refusal::Malformed("username is missing")),
+            ("username".to_owned(), Refusal::Malformed("a directive has no value")),
+            ("username=\"bob".to_owned(), Refusal::Malformed("a quoted value does not end")),
+            ("username=\"bob\\".to_owned(), Refusal::Malformed("a quoted value does not end")),
+            ("x".repeat(MAX_RESPONSE_BYTES + 1), Refusal::Malformed("it is too long")),
+        ];
+        for (response, expected) in cases {
+            assert_eq!(answer(&mut challenged(), &response), Err(expected), "{response}");
+        }
+        let mut exchange = Exchange::New;
+        assert!(answer(&mut exchange, &good).is_err());
+        assert_eq!(exchange, Exchange::Done);
+    }
+}
