@@ -330,7 +330,8 @@ fn an_empty_container_goes_once_it_was_used() {
     let mut world = World::new();
     world.connect(A, 600_000);
     for path in ["/used", "/unused", "/full"] {
-        world.call(A, &create(path, CreateMode::Container));
+        let Request::Create(request) = create(path, CreateMode::Container) else { unreachable!("it is one") };
+        world.call(A, &Request::CreateContainer(request));
     }
     for path in ["/used/child", "/full/child", "/persistent"] {
         world.call(A, &create(path, CreateMode::Persistent));

@@ -1,14 +1,30 @@
 //! Access control lists.
 
-use crate::jute::record;
+use crate::jute::{DecodeError, Jute, Reader, record};
 
-record! {
-    /// Who: a scheme and an id within it (`org.apache.zookeeper.data.Id`).
-    Id {
-        /// `world`, `auth`, `digest`, `ip`, `x509`, `sasl`, `super`.
-        scheme: String,
-        /// The identity in that scheme's own form.
-        id: String,
+/// Who: a scheme and an id within it (`org.apache.zookeeper.data.Id`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id {
+    /// `world`, `auth`, `digest`, `ip`, `x509`, `sasl`, `super`.
+    pub scheme: String,
+    /// The identity in that scheme's own form.
+    pub id: String,
+}
+
+impl Jute for Id {
+    /// A null reads as empty: it is as invalid in an ACL, and `auth` needs no id.
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut field = |name| -> Result<String, DecodeError> {
+            let text: Option<String> =
+                reader.read().map_err(|error: DecodeError| error.within("Id", name))?;
+            Ok(text.unwrap_or_default())
+        };
+        Ok(Id { scheme: field("scheme")?, id: field("id")? })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.scheme.write(out);
+        self.id.write(out);
     }
 }
 

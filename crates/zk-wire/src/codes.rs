@@ -278,6 +278,12 @@ impl CreateMode {
         )
     }
 
+    /// Does the znode age?
+    #[must_use]
+    pub fn has_ttl(self) -> bool {
+        matches!(self, CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl)
+    }
+
     /// Does the znode go with its session?
     #[must_use]
     pub fn is_ephemeral(self) -> bool {

@@ -55,9 +55,6 @@ pub enum DecodeErrorKind {
     /// A null where the protocol has none.
     #[error("null is not allowed here")]
     Null,
-    /// A string that is not UTF-8.
-    #[error("not UTF-8")]
-    NotUtf8,
     /// A number outside the closed list of its type.
     #[error("unknown value {0}")]
     UnknownValue(i64),
@@ -244,14 +241,10 @@ impl Jute for i64 {
 }
 
 impl Jute for Option<String> {
+    /// What is not UTF-8 reads as U+FFFD, as in Java. Java itself writes characters beyond the basic plane so
+    /// that they do, for example ids in ACLs; what it wrote must be readable.
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let Some(bytes) = reader.sized()? else {
-            return Ok(None);
-        };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => Err(reader.error(DecodeErrorKind::NotUtf8)),
-        }
+        Ok(reader.sized()?.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -280,9 +273,9 @@ impl Jute for Option<Bytes> {
 }
 
 impl<T: Jute> Jute for Vec<T> {
-    /// A null vector reads as an empty one.
+    /// A null vector reads as an empty one, and so does any other negative count, as in Java.
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let Some(count) = reader.length()? else {
+        let Ok(count) = usize::try_from(reader.read::<i32>()?) else {
             return Ok(Vec::new());
         };
         // Every element takes at least one byte, so a count above what is left is a lie.
@@ -379,16 +372,23 @@ mod tests {
         }
     }
 
+    /// As Java writes an astral character, one surrogate after the other.
+    #[test]
+    fn what_is_not_utf8_is_read_all_the_same() {
+        let bytes = [0, 0, 0, 8, b'a', 0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80, b'b'];
+        let text: String = Reader::new(&bytes).read().unwrap();
+        assert!(text.starts_with('a') && text.ends_with('b') && text.contains('\u{fffd}'), "{text:?}");
+    }
+
     #[test]
     fn hostile_lengths_are_refused_without_allocation() {
-        let cases: [(&[u8], DecodeErrorKind); 4] = [
+        let cases: [(&[u8], DecodeErrorKind); 3] = [
             (&[0xff, 0xff, 0xff, 0xfe], DecodeErrorKind::NegativeLength(-2)),
             (
                 &[0x7f, 0xff, 0xff, 0xff],
                 DecodeErrorKind::TooLong { length: 0x7fff_ffff, limit: 2 * DEFAULT_MAX_BUFFER },
             ),
             (&[0, 0, 0, 9, b'a'], DecodeErrorKind::Truncated { needed: 9, left: 1 }),
-            (&[0, 0, 0, 1, 0xff], DecodeErrorKind::NotUtf8),
         ];
         for (bytes, kind) in cases {
             assert_eq!(Reader::new(bytes).read::<String>().unwrap_err().kind, kind);

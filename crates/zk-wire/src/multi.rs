@@ -78,11 +78,7 @@ impl MultiOp for WriteOp {
             OpCode::Create => WriteOp::Create(read_create(reader)?),
             OpCode::Create2 => WriteOp::Create2(read_create(reader)?),
             OpCode::CreateContainer => WriteOp::CreateContainer(read_create(reader)?),
-            OpCode::CreateTtl => {
-                let create: CreateTtlRequest = reader.read()?;
-                known_mode(create.mode, reader)?;
-                WriteOp::CreateTtl(create)
-            }
+            OpCode::CreateTtl => WriteOp::CreateTtl(reader.read()?),
             OpCode::Delete => WriteOp::Delete(reader.read()?),
             OpCode::SetData => WriteOp::SetData(reader.read()?),
             OpCode::Check => WriteOp::Check(reader.read()?),
@@ -260,12 +256,12 @@ fn read_create(reader: &mut Reader<'_>) -> Result<CreateRequest, DecodeError> {
     Ok(create)
 }
 
-/// Unlike a create of its own, one in a multi cannot even be decoded with flags that do not exist
-/// (`MultiOperationRecord`, `CreateMode.fromFlag`).
+/// Unlike a create of its own, one in a multi cannot even be decoded with flags that do not exist, or that
+/// need the TTL which it has not (`MultiOperationRecord`, `CreateOptions`).
 fn known_mode(mode: CreateMode, reader: &Reader<'_>) -> Result<(), DecodeError> {
     match mode.name() {
-        Some(_) => Ok(()),
-        None => {
+        Some(_) if !mode.has_ttl() => Ok(()),
+        _ => {
             let kind = DecodeErrorKind::UnknownValue(mode.0.into());
             Err(reader.error(kind).within("CreateRequest", "flags"))
         }

@@ -393,7 +393,7 @@ impl<R: Read> Sealed<R> {
 
     fn string(&mut self, field: &'static str) -> Result<String, SnapshotError> {
         let bytes = self.sized(field)?.ok_or_else(|| self.bad(field, DecodeErrorKind::Null))?;
-        String::from_utf8(bytes).map_err(|_| self.bad(field, DecodeErrorKind::NotUtf8))
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn seal(&mut self) -> Result<(), SnapshotError> {

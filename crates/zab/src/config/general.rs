@@ -23,6 +23,7 @@ pub(super) const KEYS: &[Group] = &[
             "autopurge.snapRetainCount",
             "jute.maxbuffer",
             "extendedTypesEnabled",
+            "reconfigEnabled",
             "4lw.commands.whitelist",
         ],
     },
@@ -34,7 +35,7 @@ pub(super) const KEYS: &[Group] = &[
     Group { treatment: Refused { harmless: &["true", "yes"], why: ENSEMBLE }, keys: &["standaloneEnabled"] },
     Group {
         treatment: Refused { harmless: &["false", "no"], why: ENSEMBLE },
-        keys: &["reconfigEnabled", "readonlymode.enabled"],
+        keys: &["readonlymode.enabled"],
     },
     Group {
         treatment: Refused {
@@ -42,13 +43,6 @@ pub(super) const KEYS: &[Group] = &[
             why: "it would let a server begin with less than it had",
         },
         keys: &["emulate353TTLNodes"],
-    },
-    Group {
-        treatment: Refused {
-            harmless: &["false", "no"],
-            why: "no quota is enforced, and whoever set it relies on it",
-        },
-        keys: &["enforceQuota"],
     },
     Group {
         treatment: Refused {
@@ -72,8 +66,6 @@ pub(super) const KEYS: &[Group] = &[
             "observer.syncEnabled",
             "observer.reconnectDelayMs",
             "observer.election.DelayMs",
-            "localSessionsEnabled",
-            "localSessionsUpgradingEnabled",
             "multiAddress.enabled",
             "multiAddress.reachabilityCheckEnabled",
             "multiAddress.reachabilityCheckTimeoutMs",
@@ -180,14 +172,6 @@ pub(super) const KEYS: &[Group] = &[
             "pathStats.slotCapacity",
             "pathStats.slotDuration",
             "pathStats.topPathMax",
-        ],
-    },
-    Group {
-        treatment: Warned("containers and TTL znodes are not deleted by the server"),
-        keys: &[
-            "znode.container.checkIntervalMs",
-            "znode.container.maxPerMinute",
-            "znode.container.maxNeverUsedIntervalMs",
         ],
     },
     Group {

@@ -2,7 +2,7 @@
 //! with what becomes of it here. Keys of ours that Apache does not have are listed with those of their area.
 
 use super::settings::Setting;
-use super::{ConfigError, general, limits, metrics, security, storage};
+use super::{ConfigError, general, limits, metrics, security, sessions, storage};
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub struct Group {
 }
 
 /// The keys of each area.
-const AREAS: [&[Group]; 5] = [general::KEYS, limits::KEYS, metrics::KEYS, security::KEYS, storage::KEYS];
+const AREAS: [&[Group]; 6] =
+    [general::KEYS, limits::KEYS, metrics::KEYS, security::KEYS, sessions::KEYS, storage::KEYS];
 
 /// All keys that are known, and what becomes of each.
 pub fn known() -> impl Iterator<Item = (&'static str, Treatment)> {

@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::registry::{Verdict, judge};
 use super::security::{Security, SecurityConfig};
+use super::sessions::{ReaperConfig, SessionRules};
 use super::settings::{Setting, parse, parse_option};
 use super::storage::StorageConfig;
 
@@ -45,6 +46,14 @@ pub struct ServerConfig {
     pub max_buffer: usize,
     /// `extendedTypesEnabled`: TTL znodes.
     pub extended_types: bool,
+    /// `reconfigEnabled`: says of a reconfiguration that one node has none, instead of that it is off.
+    pub reconfig_enabled: bool,
+    /// `enforceQuota`: a write beyond a hard quota is refused.
+    pub enforce_quota: bool,
+    /// What sessions may do.
+    pub sessions: SessionRules,
+    /// When containers and TTL znodes are deleted.
+    pub reaper: ReaperConfig,
     /// `4lw.commands.whitelist`; `*` allows all.
     pub words: Vec<String>,
     /// `metricsProvider.httpHost` and `metricsProvider.httpPort`, if `metricsProvider.className` is Apache's
@@ -82,6 +91,10 @@ impl ServerConfig {
             storage: StorageConfig::default(),
             max_buffer: DEFAULT_MAX_BUFFER,
             extended_types: true,
+            reconfig_enabled: false,
+            enforce_quota: false,
+            sessions: SessionRules::default(),
+            reaper: ReaperConfig::default(),
             words: vec!["srvr".to_owned()],
             metrics_address: None,
             server_id: 1,
@@ -163,10 +176,12 @@ impl ServerConfig {
             "autopurge.snapRetainCount" => self.snapshots_retained = retained(setting)?,
             "jute.maxbuffer" => self.max_buffer = setting.number(1024, 1 << 30)? as usize,
             "extendedTypesEnabled" => self.extended_types = setting.yes_or_no()?,
+            "enforceQuota" => self.enforce_quota = setting.yes_or_no()?,
+            "reconfigEnabled" => self.reconfig_enabled = setting.yes_or_no()?,
             "4lw.commands.whitelist" => {
                 self.words = setting.value.split(',').map(|word| word.trim().to_owned()).collect();
             }
-            _ => return Ok(false),
+            _ => return Ok(self.sessions.set(setting)? || self.reaper.set(setting)?),
         }
         Ok(true)
     }

@@ -27,8 +27,8 @@ use zk_wire::txn::{
 };
 
 use crate::access::{self, Identities};
-use crate::tree::Tree;
 use crate::tree::node::{MAX_TTL_MS, Owner};
+use crate::tree::{Tree, length};
 use changes::{Changes, FutureNode, Undo};
 
 /// Who asks, and when.
@@ -50,10 +50,21 @@ pub struct Asked<'a> {
 #[derive(Debug)]
 pub struct Prep {
     changes: Changes,
+    rules: Rules,
+}
+
+/// What the configuration allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
     /// Are TTL znodes on (`zookeeper.extendedTypesEnabled`)?
-    extended_types: bool,
-    /// The longest transaction, in bytes.
-    max_txn: usize,
+    pub extended_types: bool,
+    /// Are hard quotas enforced (`enforceQuota`)? What is used is counted as transactions are applied, so what
+    /// is under way may exceed them, as on Apache.
+    pub enforce_quota: bool,
+    /// May the ensemble be reconfigured (`reconfigEnabled`)?
+    pub reconfig_enabled: bool,
+    /// The longest transaction, in bytes. A longer one is refused, since no log takes it (ZOOKEEPER-3496).
+    pub max_txn: usize,
 }
 
 /// A create of any kind, before it has its final path.
@@ -78,11 +89,10 @@ enum CreateKind {
 const PERMANENT: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
 
 impl Prep {
-    /// Nothing proposed yet. Transactions of more than `max_txn` bytes are refused, since no log takes them
-    /// (ZOOKEEPER-3496).
+    /// Nothing proposed yet.
     #[must_use]
-    pub fn new(tree: &Tree, extended_types: bool, max_txn: usize) -> Self {
-        Prep { changes: Changes::new(tree), extended_types, max_txn }
+    pub fn new(tree: &Tree, rules: Rules) -> Self {
+        Prep { changes: Changes::new(tree), rules }
     }
 
     /// A proposal has been applied to the tree.
@@ -107,7 +117,7 @@ impl Prep {
 
     /// A transaction may be much longer than its request, since ACLs of `auth` grow.
     fn that_fits(&self, logged: LoggedTxn) -> Result<LoggedTxn, ErrorCode> {
-        if logged.to_bytes().len() <= self.max_txn { Ok(logged) } else { Err(ErrorCode::BadArguments) }
+        if logged.to_bytes().len() <= self.rules.max_txn { Ok(logged) } else { Err(ErrorCode::BadArguments) }
     }
 
     /// The transaction of a request that could not even be decoded.
@@ -150,6 +160,7 @@ impl Prep {
             Request::DeleteContainer(r) => self.delete_container(tree, asked, r, undo),
             Request::SetData(r) => self.set_data(tree, asked, r, undo),
             Request::SetAcl(r) => self.set_acl(tree, asked, r, undo),
+            Request::Reconfig(_) if !self.rules.reconfig_enabled => Err(ErrorCode::ReconfigDisabled),
             // A standalone server has no ensemble to reconfigure.
             _ => Err(ErrorCode::Unimplemented),
         }
@@ -176,7 +187,7 @@ impl Prep {
             };
             failed |= matches!(txn, Txn::Error(_));
             acl_bytes += access::encoded_length(acl_of(&txn));
-            if acl_bytes > self.max_txn {
+            if acl_bytes > self.rules.max_txn {
                 return Err(ErrorCode::BadArguments);
             }
             txns.push(txn);
@@ -194,13 +205,17 @@ impl Prep {
         op: &WriteOp,
         undo: &mut Undo,
     ) -> Result<Txn, ErrorCode> {
+        // In a multi the mode says more than the operation does (`Op.Create`).
         match op {
+            WriteOp::Create(r) | WriteOp::Create2(r) if r.mode == CreateMode::Container => {
+                self.create(tree, asked, &Create::plain(r, CreateKind::Container), undo)
+            }
             WriteOp::Create(r) => self.create(tree, asked, &Create::plain(r, CreateKind::Create), undo),
             WriteOp::Create2(r) => self.create(tree, asked, &Create::plain(r, CreateKind::Create2), undo),
             WriteOp::CreateContainer(r) => {
                 self.create(tree, asked, &Create::plain(r, CreateKind::Container), undo)
             }
-            WriteOp::CreateTtl(r) => self.create(tree, asked, &Create::ttl(r), undo),
+            WriteOp::CreateTtl(r) => self.create(tree, asked, &Create::ttl_in_multi(r), undo),
             WriteOp::Delete(r) => self.delete(tree, asked, r, undo),
             WriteOp::SetData(r) => self.set_data(tree, asked, r, undo),
             WriteOp::Check(r) => self.check(tree, asked, r),
@@ -230,6 +245,7 @@ impl Prep {
         if Owner::of(parent.stat.ephemeral_owner).session().is_some() {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        self.within_quota(tree, &path, 1, length(create.data.as_ref()))?;
         let parent_cversion = self.add_child(tree, asked.zxid, parent_path, parent, undo);
         let node = FutureNode {
             data: create.data.clone(),
@@ -241,13 +257,19 @@ impl Prep {
         Ok(create.txn(path, acl, parent_cversion))
     }
 
+    fn within_quota(&self, tree: &Tree, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        if self.rules.enforce_quota && tree.exceeds_quota(path, count, bytes) {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
     fn check_mode(&self, create: &Create<'_>) -> Result<(), ErrorCode> {
-        let is_ttl =
-            matches!(create.mode, CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl);
+        let is_ttl = create.mode.has_ttl();
         if create.mode.name().is_none() {
             return Err(ErrorCode::BadArguments);
         }
-        if is_ttl && !self.extended_types {
+        if is_ttl && !self.rules.extended_types {
             return Err(ErrorCode::Unimplemented);
         }
         let ttl_fits = match create.ttl_ms {
@@ -293,7 +315,9 @@ impl Prep {
         Ok(Txn::Delete(DeleteTxn { path: r.path.clone() }))
     }
 
-    /// The reaper's delete: what has become useful again in the meantime stays.
+    /// The reaper's delete: what has become useful again in the meantime stays. Clients may send it too, for
+    /// any znode but an ephemeral; unlike Apache's server, which lets everybody delete anything with it, ours
+    /// asks for the permission of a delete.
     fn delete_container(
         &mut self,
         tree: &Tree,
@@ -301,14 +325,16 @@ impl Prep {
         r: &PathRequest,
         undo: &mut Undo,
     ) -> Result<Txn, ErrorCode> {
-        deletable_parent(&r.path)?;
+        let parent_path = deletable_parent(&r.path)?;
         let node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         if node.children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        if !matches!(Owner::of(node.stat.ephemeral_owner), Owner::Container | Owner::Ttl(_)) {
+        if Owner::of(node.stat.ephemeral_owner).session().is_some() {
             return Err(ErrorCode::BadVersion);
         }
+        let parent = self.changes.get(tree, parent_path).ok_or(ErrorCode::NoNode)?;
+        allow(asked.who, perms::DELETE, &parent.acl)?;
         self.remove_child(tree, asked.zxid, &r.path, undo);
         Ok(Txn::DeleteContainer(DeleteTxn { path: r.path.clone() }))
     }
@@ -334,6 +360,7 @@ impl Prep {
         path::validate(&r.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         allow(asked.who, perms::WRITE, &node.acl)?;
+        self.within_quota(tree, &r.path, 0, length(r.data.as_ref()) - length(node.data.as_ref()))?;
         same_version(r.version, node.stat.version)?;
         node.data = r.data.clone();
         node.stat.version = node.stat.version.wrapping_add(1);
@@ -398,12 +425,22 @@ impl<'a> Create<'a> {
         }
     }
 
-    /// The mode decides, whatever operation carries it.
+    /// One whose mode has no TTL is a plain create.
+    fn ttl_in_multi(r: &'a CreateTtlRequest) -> Self {
+        let kind = match r.mode {
+            mode if mode.has_ttl() => return Self::ttl(r),
+            CreateMode::Container => CreateKind::Container,
+            _ => CreateKind::Create,
+        };
+        Create { ttl_ms: None, kind, ..Self::ttl(r) }
+    }
+
+    /// As Apache's tree has it: the operation says what is a container, whatever the mode says.
     fn owner(&self, session: SessionId) -> Owner {
-        match (self.mode, self.ttl_ms) {
-            (CreateMode::Container, _) => Owner::Container,
+        match (self.kind, self.ttl_ms) {
+            (CreateKind::Container, _) => Owner::Container,
             (_, Some(ttl_ms)) => Owner::Ttl(ttl_ms),
-            (mode, None) if mode.is_ephemeral() => Owner::Session(session),
+            _ if self.mode.is_ephemeral() => Owner::Session(session),
             _ => Owner::None,
         }
     }
@@ -413,7 +450,7 @@ impl<'a> Create<'a> {
         if let Some(ttl_ms) = self.ttl_ms {
             return Txn::CreateTtl(CreateTtlTxn { path, data, acl, parent_cversion, ttl_ms });
         }
-        if self.mode == CreateMode::Container {
+        if self.kind == CreateKind::Container {
             return Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion });
         }
         let txn = CreateTxn { path, data, acl, ephemeral: self.mode.is_ephemeral(), parent_cversion };

@@ -30,15 +30,15 @@ use zk_wire::txn::{LoggedTxn, Txn};
 use super::audit::{self, Audit};
 use super::connection::{Connection, Stage, Waiting};
 use super::reads::{Read, SYNTHESISED};
+use super::reaper::Reaper;
 use super::snapshot::{SnapshotHead, SnapshotPart};
 use super::stats::Stats;
 use super::throttle::{ConnectionThrottle, Wanted};
 use crate::access::Identities;
 use crate::config::ServerConfig;
-use crate::prep::{Asked, Prep};
+use crate::prep::{Asked, Prep, Rules};
 use crate::quorum::{Command, Engine, Sid};
 use crate::session::Sessions;
-use crate::tree::node::Owner;
 use crate::tree::walk::Walk;
 use crate::tree::watches::{ConnectionId, Watches};
 use crate::tree::{Event, Tree};
@@ -108,7 +108,7 @@ pub struct Core {
     snapshot_at: Zxid,
     /// Present while a snapshot is under way.
     snapshot: Option<Walk>,
-    next_reap: Duration,
+    reaper: Reaper,
     /// SASL challenges so far.
     nonces: u64,
     throttle: ConnectionThrottle,
@@ -122,9 +122,6 @@ const CLOSE_AT_ONCE_BYTES: usize = 512 * 1024;
 /// 2^64 by the golden ratio: neighbours are far apart.
 const SPREAD: i64 = 0x9e37_79b9_7f4a_7c15_u64 as i64;
 const CLOSE_STEP_BYTES: usize = 256 * 1024;
-const REAP_INTERVAL: Duration = Duration::from_secs(60);
-/// Containers and TTL znodes deleted per interval (`znode.container.maxPerMinute`).
-const REAP_LIMIT: usize = 10_000;
 
 impl Core {
     /// A server on a recovered tree. Sessions get their full timeout; ephemerals of unknown sessions go.
@@ -145,8 +142,9 @@ impl Core {
             .fold(0, |seed: u64, &byte| seed.rotate_left(8) ^ u64::from(byte));
         let throttle = ConnectionThrottle::new(limits.throttle.clone(), now.uptime, seed);
         let watches = Watches::limited(limits.watches, limits.watches_per_connection);
+        let reaper = Reaper::new(config.reaper, now.uptime);
         let mut core = Core {
-            prep: Prep::new(&tree, config.extended_types, extended_limit(config.max_buffer)),
+            prep: Prep::new(&tree, rules(&config)),
             snapshot_at: Zxid::ZERO,
             snapshot: None,
             config,
@@ -161,7 +159,7 @@ impl Core {
             stats: Stats::default(),
             outputs: Vec::new(),
             commands: Vec::new(),
-            next_reap: now.uptime + REAP_INTERVAL,
+            reaper,
             nonces: 0,
             throttle,
             audits: BTreeMap::new(),
@@ -202,7 +200,7 @@ impl Core {
     /// When [`Input::Tick`] is needed next.
     #[must_use]
     pub fn next_tick(&self) -> Duration {
-        self.sessions.next_expiry().unwrap_or(self.next_reap).min(self.next_reap)
+        self.sessions.next_expiry().unwrap_or(self.reaper.next()).min(self.reaper.next())
     }
 
     /// The tree, for a snapshot at start and for tests.
@@ -364,9 +362,9 @@ impl Core {
         }
     }
 
-    /// A body that cannot be decoded. A write consumes a zxid all the same, as on Apache.
+    /// A body that cannot be decoded. A multi consumes a zxid all the same, as on Apache.
     fn refuse(&mut self, now: Now, id: ConnectionId, session: SessionId, header: RequestHeader) {
-        if is_write_op(header.op) {
+        if header.op == OpCode::Multi {
             let who = Identities::internal();
             let asked = asked(now, &self.engine, session, header.xid, &who);
             let txn = self.prep.refuse(asked, ErrorCode::MarshallingError);
@@ -638,29 +636,16 @@ impl Core {
             tracing::info!(%session, "the session has expired");
             self.close_session(now, session, 0, None);
         }
-        if now.uptime >= self.next_reap {
-            self.next_reap = now.uptime + REAP_INTERVAL;
-            self.reap(now);
-        }
+        self.reap(now);
     }
 
     /// Deletes containers that have become empty and TTL znodes whose time is up (`ContainerManager`).
     fn reap(&mut self, now: Now) {
-        let due: Vec<String> = self
-            .tree
-            .reapable()
-            .filter(|(_, node)| node.children.is_empty())
-            .filter(|(_, node)| match Owner::of(node.stat.ephemeral_owner) {
-                Owner::Container => node.stat.cversion > 0,
-                Owner::Ttl(ttl_ms) => now.wall_ms - node.stat.mtime > ttl_ms,
-                Owner::None | Owner::Session(_) => false,
-            })
-            .map(|(path, _)| path.to_string())
-            .take(REAP_LIMIT)
-            .collect();
+        let due = self.reaper.due(now, &self.tree);
         let who = Identities::internal();
         for path in due {
             let asked = asked(now, &self.engine, SessionId::NONE, 0, &who);
+            let path = path.to_string();
             let txn = self.prep.write(&self.tree, asked, &Request::DeleteContainer(PathRequest { path }));
             self.propose(now, txn, None);
         }
@@ -751,6 +736,15 @@ impl Core {
         self.connections.remove(&id);
         self.early.remove(&id);
         self.watches.disconnect(id);
+    }
+}
+
+fn rules(config: &ServerConfig) -> Rules {
+    Rules {
+        extended_types: config.extended_types,
+        enforce_quota: config.enforce_quota,
+        reconfig_enabled: config.reconfig_enabled,
+        max_txn: extended_limit(config.max_buffer),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod connection;
 pub mod core;
 pub mod reads;
+pub mod reaper;
 pub mod snapshot;
 pub mod stats;
 pub mod throttle;

@@ -135,7 +135,7 @@ impl Read<'_> {
     }
 
     fn get_ephemerals(&self, prefix: &str) -> Response {
-        let below = |path: &&std::sync::Arc<str>| prefix.is_empty() || path.starts_with(prefix);
+        let below = |path: &&std::sync::Arc<str>| prefix.trim().is_empty() || path.starts_with(prefix);
         let strings = self.tree.ephemerals(self.session).filter(below).map(|path| path.to_string()).collect();
         Response::Strings(StringsResponse { strings })
     }

@@ -8,11 +8,13 @@
 
 pub mod acl_table;
 pub mod node;
+pub mod quota;
 pub mod restore;
 pub mod walk;
 pub mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
 
 use acl_table::{AclTable, OPEN_ACL};
 use node::{Node, Owner};
+use quota::{QuotaNode, Quotas, StatsTrack};
 
 /// The tree, the sessions and the ACLs: everything that a snapshot holds.
 #[derive(Debug, Clone)]
@@ -37,6 +40,7 @@ pub struct Tree {
     ephemerals: HashMap<SessionId, BTreeSet<Arc<str>>>,
     /// Containers and TTL znodes, for the reaper.
     reapable: BTreeSet<Arc<str>>,
+    quotas: Quotas,
     digest: Digest,
     last_zxid: Zxid,
     data_bytes: u64,
@@ -98,6 +102,7 @@ impl Tree {
             sessions: BTreeMap::new(),
             ephemerals: HashMap::new(),
             reapable: BTreeSet::new(),
+            quotas: Quotas::default(),
             digest: Digest::ZERO,
             last_zxid: Zxid::ZERO,
             data_bytes: 0,
@@ -145,9 +150,26 @@ impl Tree {
         self.ephemerals.keys().copied().collect()
     }
 
-    /// Containers and TTL znodes.
-    pub fn reapable(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
-        self.reapable.iter().filter_map(|path| Some((path, self.get(path)?)))
+    /// Containers and TTL znodes behind a path, in the order of their paths.
+    pub fn reapable(&self, behind: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+        let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let paths = self.reapable.range::<str, _>((from, Bound::Unbounded));
+        paths.filter_map(|path| Some((path, self.get(path)?)))
+    }
+
+    /// Would a create (`count` 1) or a setData (`count` 0) with so many more bytes exceed a hard quota?
+    #[must_use]
+    pub fn exceeds_quota(&self, path: &str, count: i64, bytes: i64) -> bool {
+        let Some(prefix) = self.quotas.of(path) else {
+            return false;
+        };
+        let text = |path: String| {
+            self.get(&path).map(|node| StatsTrack::parse(node.data.as_deref().unwrap_or_default()))
+        };
+        match (text(quota::limits_path(prefix)), text(quota::stats_path(prefix))) {
+            (Some(limits), Some(used)) => limits.refuses(&used, count, bytes),
+            _ => false,
+        }
     }
 
     /// Znodes, the root included.
@@ -313,9 +335,16 @@ impl Tree {
             ephemeral_owner: owner,
             ..StatPersisted::default()
         };
+        let bytes = length(data.as_ref());
         let node = Node { data, acl: acl_key, stat, children: BTreeSet::new() };
         let seen = node.stat();
         self.put(path, node);
+        match QuotaNode::of(path) {
+            Some(QuotaNode::Limits(about)) => self.quotas.add(about),
+            Some(QuotaNode::Stats(about)) => self.count_usage(about),
+            None => {}
+        }
+        self.use_quota(path, 1, bytes);
         events.push(self.event(EventType::NodeCreated, path, acl_key));
         seen
     }
@@ -339,8 +368,17 @@ impl Tree {
         };
         let event = self.event(EventType::NodeDeleted, path, acl);
         self.take_descendants(path);
-        self.take(path);
+        self.take_from_quota(path);
         events.push(event);
+    }
+
+    fn take_from_quota(&mut self, path: &str) {
+        let bytes = self.get(path).map_or(0, |node| length(node.data.as_ref()));
+        self.take(path);
+        if let Some(QuotaNode::Limits(about)) = QuotaNode::of(path) {
+            self.quotas.remove(about);
+        }
+        self.use_quota(path, -1, -bytes);
     }
 
     /// Nobody deletes a znode that has children. Where one has, a fuzzy snapshot was taken when it had been
@@ -353,7 +391,7 @@ impl Tree {
                 Some(child) => left.push(child),
                 None => {
                     if left.len() > 1 {
-                        self.take(&left[left.len() - 1]);
+                        self.take_from_quota(&left[left.len() - 1]);
                     }
                     left.pop();
                 }
@@ -373,16 +411,73 @@ impl Tree {
             return Stat::default();
         };
         let acl = node.acl;
-        let old_bytes = node.data.as_ref().map_or(0, Bytes::len) as u64;
-        self.data_bytes = self.data_bytes - old_bytes + data.as_ref().map_or(0, Bytes::len) as u64;
+        let more = length(data.as_ref()) - length(node.data.as_ref());
+        self.data_bytes = self.data_bytes.saturating_add_signed(more);
         self.update(path, |node| {
             node.data = data;
             node.stat.version = version;
             node.stat.mzxid = header.zxid;
             node.stat.mtime = header.time_ms;
         });
+        // What the client learns is its own data, also where the usage that it sets is counted at once.
+        let stat = self.get(path).map(Node::stat).unwrap_or_default();
+        self.use_quota(path, 0, more);
         events.push(self.event(EventType::NodeDataChanged, path, acl));
-        self.get(path).map(Node::stat).unwrap_or_default()
+        stat
+    }
+
+    /// The subtree of `path`, if it has a quota, has so many more znodes and bytes (`updateQuotaStat`).
+    fn use_quota(&mut self, path: &str, count: i64, bytes: i64) {
+        let Some(prefix) = self.quotas.of(path) else {
+            return;
+        };
+        let stats = quota::stats_path(prefix);
+        let Some(node) = self.get(&stats) else {
+            return;
+        };
+        let mut used = StatsTrack::parse(node.data.as_deref().unwrap_or_default());
+        used.add(count, bytes);
+        self.set_usage(&stats, &used);
+    }
+
+    /// Counts what `path` uses, from the beginning (`updateQuotaForPath`).
+    fn count_usage(&mut self, path: &str) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut stack = vec![path.to_owned()];
+        while let Some(path) = stack.pop() {
+            let Some(node) = self.get(&path) else { continue };
+            count += 1;
+            bytes += length(node.data.as_ref());
+            stack.extend(node.children.iter().map(|name| child_path(&path, name)));
+        }
+        self.set_usage(&quota::stats_path(path), &StatsTrack::used(count, bytes));
+    }
+
+    fn set_usage(&mut self, stats: &str, used: &StatsTrack) {
+        let data = Bytes::from(used.to_string());
+        let Some(node) = self.get(stats) else {
+            return;
+        };
+        let more = length(Some(&data)) - length(node.data.as_ref());
+        self.data_bytes = self.data_bytes.saturating_add_signed(more);
+        self.update(stats, |node| node.data = Some(data));
+    }
+
+    /// Finds the quotas of a snapshot, and counts what is used (`setupQuota`).
+    fn find_quotas(&mut self) {
+        let mut found = Vec::new();
+        let mut stack = vec![quota::QUOTA.to_owned()];
+        while let Some(path) = stack.pop() {
+            if let Some(QuotaNode::Limits(about)) = QuotaNode::of(&path) {
+                found.push(about.to_owned());
+            }
+            let children = self.get(&path).map(|node| &node.children).into_iter().flatten();
+            stack.extend(children.map(|name| child_path(&path, name)));
+        }
+        for about in found {
+            self.count_usage(&about);
+            self.quotas.add(&about);
+        }
     }
 
     fn set_acl(&mut self, path: &str, acl: &[Acl], version: i32) -> Stat {
@@ -480,6 +575,11 @@ impl Tree {
             }
         }
     }
+}
+
+/// Bytes of data, as something to count with.
+pub(crate) fn length(data: Option<&Bytes>) -> i64 {
+    data.map_or(0, |data| i64::try_from(data.len()).unwrap_or(i64::MAX))
 }
 
 /// The path of a child.

@@ -111,6 +111,7 @@ impl Restore for Restoring {
 
     fn snapshot_end(&mut self, zxid: Zxid, digest: Option<(Zxid, TxnDigest)>) -> Result<(), RestoreError> {
         self.tree.acls.purge_unused();
+        self.tree.find_quotas();
         self.tree.last_zxid = zxid;
         match digest {
             Some((at, digest))

@@ -8,7 +8,7 @@ use zk_wire::request::{CreateRequest, CreateTtlRequest, Request};
 use zk_wire::stat::Stat;
 
 use crate::place::Place;
-use crate::wire::{Client, create, create_request, delete, set};
+use crate::wire::{Client, create, create_request, delete};
 
 async fn create2(client: &mut Client, path: &str, mode: CreateMode) -> (String, Stat) {
     match client.call(Request::Create2(create_request(path, b"x", mode))).await {
@@ -174,14 +174,4 @@ async fn without_extended_types_there_are_no_ttls() {
         assert_eq!(client.call(request).await, Err(ErrorCode::Unimplemented));
     }
     assert_eq!(client.names(&place.root).await, Vec::<String>::new());
-}
-
-/// Apache's own server breaks on it; the reply must be the one that the operation has.
-#[tokio::test]
-async fn a_plain_create_of_a_container_is_answered_as_a_create() {
-    let place = Place::ours("mixed", |_| {}).await;
-    let mut client = place.client().await;
-    assert_eq!(client.create(&place.path("c"), CreateMode::Container).await, place.path("c"));
-    client.call(set(&place.path("c"), b"y", 0)).await.unwrap();
-    assert_eq!(create2(&mut client, &place.path("d"), CreateMode::Container).await.0, place.path("d"));
 }

@@ -4,11 +4,13 @@
 //! that they say of Apache's what they say of ours.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod aging;
 mod creates;
 mod hostile;
 mod limits;
 mod multi;
 mod place;
+mod quotas;
 mod reads_and_writes;
 mod restarts;
 mod security;

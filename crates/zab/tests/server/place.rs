@@ -21,6 +21,11 @@ pub(crate) struct Place {
 impl Place {
     /// Whichever server the tests run against.
     pub(crate) async fn new(test: &str) -> Place {
+        Place::with(test, |_| {}).await
+    }
+
+    /// Likewise; another than ours has been given what `configure` gives ours (`tests/interop/differential`).
+    pub(crate) async fn with(test: &str, configure: impl FnOnce(&mut ServerConfig)) -> Place {
         match std::env::var("ZOOBRIDGE_TEST_ZOOKEEPER") {
             Ok(other) => {
                 let dir = tempfile::tempdir().unwrap();
@@ -34,7 +39,7 @@ impl Place {
                 };
                 place.with_root().await
             }
-            Err(_) => Place::ours(test, |_| {}).await,
+            Err(_) => Place::ours(test, configure).await,
         }
     }
 

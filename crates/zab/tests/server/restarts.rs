@@ -8,9 +8,7 @@ use zab::tree::restore::Restoring;
 use zk_client::{ConnectString, Connector, Events, Opening, Options, Permit, Session, WatchSet, attach};
 use zk_wire::acl::Acl;
 use zk_wire::codes::{CreateMode, ErrorCode};
-use zk_wire::ids::SessionId;
-use zk_wire::reply::Response;
-use zk_wire::request::{CreateTtlRequest, Request};
+use zk_wire::request::Request;
 
 use crate::place::{Place, short_ticks};
 use crate::wire::{create, delete, exists, set};
@@ -85,33 +83,6 @@ async fn a_session_that_nobody_resumes_expires_behind_a_restart() {
         witness.event().await;
     }
     assert_eq!(witness.call(exists(&path, false)).await, Err(ErrorCode::NoNode));
-}
-
-#[tokio::test]
-async fn containers_and_ttls_are_still_such_behind_a_restart() {
-    let mut place = Place::ours("ttl", |_| {}).await;
-    let mut client = place.client().await;
-    let ttl = Request::CreateTtl(CreateTtlRequest {
-        path: place.path("ttl"),
-        data: None,
-        acl: Acl::open(),
-        mode: CreateMode::PersistentWithTtl,
-        ttl_ms: 1 << 39,
-    });
-    client.call(ttl).await.unwrap();
-    client.create(&place.path("c"), CreateMode::Container).await;
-    place.restart().await;
-    let mut client = place.client().await;
-    // The reaper's own request is refused for anything but containers and TTL znodes.
-    client.create(&place.path("p"), CreateMode::Persistent).await;
-    for (name, expected) in
-        [("ttl", Ok(Response::Empty)), ("c", Ok(Response::Empty)), ("p", Err(ErrorCode::BadVersion))]
-    {
-        let path = place.path(name);
-        assert_eq!(client.stat(&path).await.ephemeral_owner, SessionId::NONE);
-        let request = Request::DeleteContainer(zk_wire::request::PathRequest { path });
-        assert_eq!(client.call(request).await, expected, "{name}");
-    }
 }
 
 #[tokio::test]

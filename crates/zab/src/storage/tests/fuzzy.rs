@@ -189,7 +189,7 @@ fn the_log_makes_it_whole(before: &[Wish], during: &[Wish], compression: Snapsho
     for session in [SessionId(1), SessionId(2)] {
         assert!(tree.ephemerals(session).eq(running.tree.ephemerals(session)));
     }
-    assert!(tree.reapable().map(|(path, _)| path).eq(running.tree.reapable().map(|(path, _)| path)));
+    assert!(tree.reapable(None).map(|(path, _)| path).eq(running.tree.reapable(None).map(|(path, _)| path)));
 }
 
 proptest! {
