@@ -5,9 +5,9 @@
 //!  read ──────────────────────────────────────────────────────────────────▶ tree
 //! ```
 //!
-//! - [`prep`], [`quorum`], [`tree`], [`session`], [`access`] and [`server`] are pure: no socket, file, clock or
-//!   random source; a test holds that.
-//! - [`storage`] and [`net`] do I/O.
+//! - [`prep`], [`quorum`], [`tree`], [`session`], [`session_password`], [`access`] and [`server`] are pure: no
+//!   socket, file, clock or random source; a test holds that.
+//! - [`storage`], [`session_key`] and [`net`] do I/O.
 //!
 //! Guarantees: a reply to a write means that a quorum has it on disk; reads of one session never go back in
 //! time; bytes from clients and from the disk never panic the server and never make it allocate more than the
@@ -22,6 +22,8 @@ pub mod prep;
 pub mod quorum;
 pub mod server;
 pub mod session;
+pub mod session_key;
+pub mod session_password;
 pub mod storage;
 pub mod tree;
 

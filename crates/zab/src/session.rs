@@ -4,9 +4,11 @@
 //! Sessions expire in buckets of one tick, so at most one tick late and never early. A restarted server gives
 //! every session its full timeout again.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use zk_wire::acl::Id;
 use zk_wire::ids::SessionId;
 
 use crate::tree::watches::ConnectionId;
@@ -26,7 +28,14 @@ struct Session {
     bucket: Duration,
     connection: Option<ConnectionId>,
     closing: bool,
+    /// Known to this server only; no transaction tells of it.
+    is_local: bool,
+    /// What whoever resumes it must have proven, if that is asked for.
+    required: Vec<Id>,
 }
+
+/// Room for hundreds of identities of one session, in bytes.
+const MAX_REQUIRED_BYTES: usize = 16 << 10;
 
 impl Sessions {
     /// No sessions. Ids begin where `server_id` and the wall clock say (`initializeNextSessionId`): byte 7 is
@@ -49,7 +58,8 @@ impl Sessions {
         }
     }
 
-    /// Begins to track a session, new or recovered.
+    /// Begins to track a session, new or recovered. One that is tracked already, as a local one was, stays as it
+    /// is.
     pub fn track(
         &mut self,
         now: Duration,
@@ -58,8 +68,54 @@ impl Sessions {
         connection: Option<ConnectionId>,
     ) {
         let bucket = self.bucket(now, timeout);
-        self.buckets.entry(bucket).or_default().insert(id);
-        self.live.insert(id, Session { timeout, bucket, connection, closing: false });
+        if let Entry::Vacant(place) = self.live.entry(id) {
+            self.buckets.entry(bucket).or_default().insert(id);
+            let (closing, is_local, required) = (false, false, Vec::new());
+            place.insert(Session { timeout, bucket, connection, closing, is_local, required });
+        }
+    }
+
+    /// Begins to track a session that no transaction tells of.
+    pub fn track_local(&mut self, now: Duration, id: SessionId, timeout: Duration, connection: ConnectionId) {
+        self.track(now, id, timeout, Some(connection));
+        if let Some(session) = self.live.get_mut(&id) {
+            session.is_local = true;
+        }
+    }
+
+    /// Is it known to this server only?
+    #[must_use]
+    pub fn is_local(&self, id: SessionId) -> bool {
+        self.live.get(&id).is_some_and(|session| session.is_local)
+    }
+
+    /// It is like all others from now on. Returns its timeout if it was local.
+    pub fn make_global(&mut self, id: SessionId) -> Option<Duration> {
+        let session = self.live.get_mut(&id).filter(|session| session.is_local)?;
+        session.is_local = false;
+        Some(session.timeout)
+    }
+
+    /// Whoever resumes it must have proven these too. True if that is more than before; beyond 16 KiB it is not.
+    pub fn require<'a>(&mut self, id: SessionId, ids: impl Iterator<Item = &'a Id>) -> bool {
+        let Some(session) = self.live.get_mut(&id) else {
+            return false;
+        };
+        let bytes = |id: &Id| id.scheme.len() + id.id.len() + 2;
+        let (before, mut total) = (session.required.len(), session.required.iter().map(bytes).sum::<usize>());
+        for id in ids {
+            if !session.required.contains(id) && total + bytes(id) <= MAX_REQUIRED_BYTES {
+                total += bytes(id);
+                session.required.push(id.clone());
+            }
+        }
+        session.required.len() > before
+    }
+
+    /// What whoever resumes it must have proven.
+    #[must_use]
+    pub fn required(&self, id: SessionId) -> &[Id] {
+        self.live.get(&id).map_or(&[], |session| &session.required)
     }
 
     /// The session gets its full timeout again. False if it is gone or going.

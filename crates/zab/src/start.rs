@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::ServerConfig;
+use crate::config::{PasswordKind, ServerConfig};
 use crate::net::driver::Driver;
 use crate::net::listener::Shared;
 use crate::net::log_thread;
@@ -19,6 +19,8 @@ use crate::net::snapshot_thread::{SnapshotOptions, write_snapshot};
 use crate::net::tls::TlsError;
 use crate::server::audit;
 use crate::server::core::{Core, Now};
+use crate::session_key::{SessionKeyError, load_or_create};
+use crate::session_password::Passwords;
 use crate::storage::{DiskStorage, Retention, Storage, StorageError, StorageOptions};
 use crate::tree::Tree;
 use crate::tree::restore::Restoring;
@@ -58,6 +60,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The key of session passwords cannot be had (`session.passwords=keyed`).
+    #[error("cannot have the key of session passwords (session.passwords)")]
+    SessionKey(#[from] SessionKeyError),
     /// TLS cannot be offered.
     #[error("cannot offer TLS")]
     Tls(#[from] TlsError),
@@ -104,6 +109,12 @@ impl Server {
         tree: Tree,
         is_snapshot_due: bool,
     ) -> Result<Server, StartError> {
+        let passwords = match config.sessions.passwords {
+            PasswordKind::Derived => Passwords::Derived,
+            PasswordKind::Keyed => {
+                Passwords::Keyed(load_or_create(&config.data_dir, tree.sessions().keys().copied())?)
+            }
+        };
         let ports = Ports::bind(&config).await?;
         let (address, secure_address) = (ports.address, ports.secure_address);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -132,7 +143,8 @@ impl Server {
             logged_bytes: config.storage.snap_size_limit,
         };
         let started = Instant::now();
-        let mut core = Core::new(config, tree, Now { uptime: Duration::ZERO, wall_ms: wall_ms() });
+        let now = Now { uptime: Duration::ZERO, wall_ms: wall_ms() };
+        let mut core = Core::new(config, tree, now).with_passwords(passwords);
         if is_snapshot_due {
             core.begin_snapshot();
         }

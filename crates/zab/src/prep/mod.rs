@@ -44,6 +44,8 @@ pub struct Asked<'a> {
     pub time_ms: i64,
     /// The connection's identities.
     pub who: &'a Identities,
+    /// May the session own ephemerals? A local one may not.
+    pub may_own: bool,
 }
 
 /// Validates writes over a tree and the proposals not yet applied to it.
@@ -129,6 +131,12 @@ impl Prep {
     /// The transaction that begins a session.
     pub fn create_session(&mut self, asked: Asked<'_>, timeout_ms: i32) -> LoggedTxn {
         self.logged(asked, Txn::CreateSession(CreateSessionTxn { timeout_ms }))
+    }
+
+    /// Will there be such a znode when everything proposed has been applied?
+    #[must_use]
+    pub fn has(&self, tree: &Tree, path: &str) -> bool {
+        self.changes.get(tree, path).is_some()
     }
 
     /// The ephemerals that a session will own when everything proposed has been applied.
@@ -230,6 +238,9 @@ impl Prep {
         undo: &mut Undo,
     ) -> Result<Txn, ErrorCode> {
         self.check_mode(create)?;
+        if create.mode.is_ephemeral() && !asked.may_own {
+            return Err(ErrorCode::EphemeralOnLocalSession);
+        }
         let parent_path = parent_in(create.path)?;
         let acl = asked.who.fix_up(create.acl)?;
         let parent = self.changes.get(tree, parent_path).ok_or(ErrorCode::NoNode)?;

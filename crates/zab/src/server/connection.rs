@@ -36,6 +36,13 @@ pub enum Stage {
         /// The negotiated timeout in milliseconds.
         timeout_ms: i32,
     },
+    /// It has resumed a session and has not proven yet that it may (`session.reattach`).
+    Unproven {
+        /// The session, which is still where it was.
+        session: SessionId,
+        /// The negotiated timeout in milliseconds.
+        timeout_ms: i32,
+    },
     /// It has a session.
     Established,
 }
@@ -54,6 +61,11 @@ pub enum Waiting {
     },
     /// Something that makes no sense, behind a write of the same session.
     Senseless {
+        /// The client's xid.
+        xid: i32,
+    },
+    /// The end of a session that no transaction tells of.
+    EndLocal {
         /// The client's xid.
         xid: i32,
     },

@@ -10,6 +10,7 @@
 //! the log's completion; the events of a transaction are sent before any reply that shows its effect.
 
 mod authentication;
+pub(in crate::server) mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -18,11 +19,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zk_wire::codes::{ErrorCode, KeeperState, OpCode};
-use zk_wire::connect::{ConnectRequest, ConnectResponse, ConnectResponseBody};
+use zk_wire::connect::ConnectRequest;
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::{Jute, Reader, extended_limit};
 use zk_wire::multi::{MultiResult, MultiResults, WriteOp};
-use zk_wire::password::derived_password;
 use zk_wire::reply::{Create2Response, PathResponse, ReplyHeader, Response, StatResponse, WatcherEvent};
 use zk_wire::request::{DeleteRequest, PathRequest, Request, RequestError, RequestHeader};
 use zk_wire::txn::{LoggedTxn, Txn};
@@ -39,6 +39,7 @@ use crate::config::ServerConfig;
 use crate::prep::{Asked, Prep, Rules};
 use crate::quorum::{Command, Engine, Sid};
 use crate::session::Sessions;
+use crate::session_password::Passwords;
 use crate::tree::walk::Walk;
 use crate::tree::watches::{ConnectionId, Watches};
 use crate::tree::{Event, Tree};
@@ -94,6 +95,7 @@ pub struct Core {
     prep: Prep,
     engine: Engine,
     sessions: Sessions,
+    passwords: Passwords,
     watches: Watches,
     connections: HashMap<ConnectionId, Connection>,
     /// Which connection waits for which transaction.
@@ -133,6 +135,7 @@ impl Core {
         for (&id, &timeout_ms) in tree.sessions() {
             sessions.track(now.uptime, id, millis(timeout_ms), None);
         }
+        sessions::remember_identities(&tree, &mut sessions);
         let limits = &config.limits;
         let seed = config
             .security
@@ -151,6 +154,7 @@ impl Core {
             tree,
             engine,
             sessions,
+            passwords: Passwords::default(),
             watches,
             connections: HashMap::new(),
             origins: BTreeMap::new(),
@@ -218,6 +222,7 @@ impl Core {
         match connection.stage {
             Stage::New => self.connect(now, id, &frame),
             Stage::Connecting { .. } => self.early.entry(id).or_default().push_back(frame),
+            Stage::Unproven { .. } => self.prove(now, id, &frame),
             Stage::Established => self.request(now, id, &frame),
         }
     }
@@ -256,47 +261,6 @@ impl Core {
         }
     }
 
-    fn begin_session(&mut self, now: Now, id: ConnectionId, read_only: Option<bool>, timeout_ms: i32) {
-        let session = self.sessions.new_id();
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        connection.stage = Stage::Connecting { read_only, timeout_ms };
-        connection.session = Some(session);
-        let who = Identities::internal();
-        let asked = asked(now, &self.engine, session, 0, &who);
-        let txn = self.prep.create_session(asked, timeout_ms);
-        self.propose(now, txn, Some(id));
-    }
-
-    fn resume(&mut self, now: Now, id: ConnectionId, request: &ConnectRequest, timeout_ms: i32) {
-        let session = request.body.session_id;
-        let proven = request.body.password.as_deref() == Some(derived_password(session).as_slice());
-        let resumed = match proven {
-            true => self.sessions.resume(now.uptime, session, millis(timeout_ms), id),
-            false => None,
-        };
-        let read_only = request.read_only.map(|_| false);
-        let Some(previous) = resumed else {
-            self.send_connect_response(id, &ConnectResponse::expired(read_only));
-            return self.close(id);
-        };
-        if let Some(previous) = previous.filter(|&previous| previous != id) {
-            tracing::info!(%session, "the session moves to another connection");
-            self.drop_connection(previous);
-        }
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.session = Some(session);
-            connection.stage = Stage::Established;
-        }
-        self.send_connect_response(id, &connect_response(session, timeout_ms, read_only));
-    }
-
-    fn send_connect_response(&mut self, id: ConnectionId, response: &ConnectResponse) {
-        self.stats.sent += 1;
-        self.outputs.push(Output::Reply(id, framed(|out| response.write(out))));
-    }
-
     fn request(&mut self, now: Now, id: ConnectionId, frame: &[u8]) {
         let mut reader = Reader::with_limit(frame, self.config.max_buffer);
         let Ok(header) = reader.read::<RequestHeader>() else {
@@ -316,8 +280,14 @@ impl Core {
             return;
         }
         match Request::decode(header.op, &mut reader) {
-            Ok(Request::Auth(packet)) => self.authenticate(id, header.xid, &packet),
-            Ok(Request::Sasl(token)) => self.sasl(id, header.xid, &token),
+            Ok(Request::Auth(packet)) => {
+                self.authenticate(id, header.xid, &packet);
+                self.identified(now, id);
+            }
+            Ok(Request::Sasl(token)) => {
+                self.sasl(id, header.xid, &token);
+                self.identified(now, id);
+            }
             Ok(request) => self.dispatch(now, id, session, header.xid, request),
             Err(RequestError::UnknownOp(_)) => self.refuse_and_close(id, header.xid),
             Err(RequestError::Decode(error)) if header.op == OpCode::Auth => {
@@ -333,6 +303,10 @@ impl Core {
 
     fn dispatch(&mut self, now: Now, id: ConnectionId, session: SessionId, xid: i32, request: Request) {
         match request {
+            Request::CloseSession if self.sessions.is_local(session) => {
+                self.wait(id, Waiting::EndLocal { xid });
+                self.answer_waiting(id);
+            }
             Request::CloseSession => self.close_session(now, session, xid, Some(id)),
             // A check outside a multi (ZOOKEEPER-2623) is not served.
             Request::Check(_) => self.refuse_and_close(id, xid),
@@ -342,11 +316,12 @@ impl Core {
                 self.answer_waiting(id);
             }
             request if is_write(&request) => {
+                let may_own = !self.config.sessions.local || self.may_own(now, session, &request);
                 let Some(connection) = self.connections.get(&id) else {
                     return;
                 };
                 let who = connection.who.clone();
-                let asked = asked(now, &self.engine, session, xid, &who);
+                let asked = Asked { may_own, ..asked(now, &self.engine, session, xid, &who) };
                 let txn = self.prep.write(&self.tree, asked, &request);
                 if self.config.security.audit
                     && let Some(audit) = Audit::of(&request, session, &who)
@@ -456,37 +431,6 @@ impl Core {
         }
     }
 
-    fn session_begun(&mut self, now: Now, session: SessionId, timeout_ms: i32, origin: Option<ConnectionId>) {
-        self.sessions.track(now.uptime, session, millis(timeout_ms), origin);
-        let Some(id) = origin else { return };
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let Stage::Connecting { read_only, timeout_ms } = connection.stage else {
-            return;
-        };
-        connection.stage = Stage::Established;
-        self.send_connect_response(id, &connect_response(session, timeout_ms, read_only.map(|_| false)));
-        for frame in self.early.remove(&id).unwrap_or_default() {
-            self.request(now, id, &frame);
-        }
-    }
-
-    fn session_ended(&mut self, session: SessionId, origin: Option<ConnectionId>, results: Vec<MultiResult>) {
-        let attached = self.sessions.end(session);
-        if let Some(id) = origin
-            && let Some(Waiting::Write { xid, .. }) =
-                self.connections.get_mut(&id).and_then(|c| c.waiting.pop_front())
-        {
-            drop(results);
-            let header = self.header(xid, ErrorCode::Ok);
-            self.reply(id, header, &Response::Empty);
-        }
-        for id in attached.into_iter().chain(origin) {
-            self.close(id);
-        }
-    }
-
     fn answer_write(&mut self, id: ConnectionId, zxid: Zxid, results: Vec<MultiResult>, txn: &Txn) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -512,7 +456,7 @@ impl Core {
     fn answer_waiting(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
             match connection.waiting.front() {
-                Some(Waiting::Read { .. } | Waiting::Senseless { .. }) => {}
+                Some(Waiting::Read { .. } | Waiting::Senseless { .. } | Waiting::EndLocal { .. }) => {}
                 Some(Waiting::Sync { zxid, .. }) if *zxid <= self.tree.last_zxid() => {}
                 _ => return,
             }
@@ -522,6 +466,7 @@ impl Core {
                     let header = self.header(xid, ErrorCode::MarshallingError);
                     self.reply(id, header, &Response::Empty);
                 }
+                Some(Waiting::EndLocal { xid }) => self.end_local_session(id, xid),
                 Some(Waiting::Sync { xid, path, .. }) => {
                     let header = self.header(xid, ErrorCode::Ok);
                     self.reply(id, header, &Response::Path(PathResponse { path }));
@@ -632,9 +577,7 @@ impl Core {
 
     fn tick(&mut self, now: Now) {
         for session in self.sessions.expired(now.uptime) {
-            self.stats.expired += 1;
-            tracing::info!(%session, "the session has expired");
-            self.close_session(now, session, 0, None);
+            self.expire(now, session);
         }
         self.reap(now);
     }
@@ -749,18 +692,7 @@ fn rules(config: &ServerConfig) -> Rules {
 }
 
 fn asked<'a>(now: Now, engine: &Engine, session: SessionId, cxid: i32, who: &'a Identities) -> Asked<'a> {
-    Asked { session, cxid, zxid: engine.next_zxid(), time_ms: now.wall_ms, who }
-}
-
-fn connect_response(session: SessionId, timeout_ms: i32, read_only: Option<bool>) -> ConnectResponse {
-    let password = Bytes::copy_from_slice(&derived_password(session));
-    let body = ConnectResponseBody {
-        protocol_version: 0,
-        timeout_ms,
-        session_id: session,
-        password: Some(password),
-    };
-    ConnectResponse { body, read_only }
+    Asked { session, cxid, zxid: engine.next_zxid(), time_ms: now.wall_ms, who, may_own: true }
 }
 
 /// The reply to a write, from what applying it gave. The operation decides about its form: a plain create of

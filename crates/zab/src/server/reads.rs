@@ -10,6 +10,7 @@ use zk_wire::reply::{
 };
 use zk_wire::request::{Request, SetWatches2, WatchedRead};
 
+use super::core::sessions::OWNERS;
 use crate::access::{self, Identities};
 use crate::tree::Tree;
 use crate::tree::node::Node;
@@ -135,7 +136,10 @@ impl Read<'_> {
     }
 
     fn get_ephemerals(&self, prefix: &str) -> Response {
-        let below = |path: &&std::sync::Arc<str>| prefix.trim().is_empty() || path.starts_with(prefix);
+        // One of them is the server's.
+        let below = |path: &&std::sync::Arc<str>| {
+            (prefix.trim().is_empty() || path.starts_with(prefix)) && !path.starts_with(OWNERS)
+        };
         let strings = self.tree.ephemerals(self.session).filter(below).map(|path| path.to_string()).collect();
         Response::Strings(StringsResponse { strings })
     }

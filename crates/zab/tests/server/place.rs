@@ -99,6 +99,11 @@ impl Place {
         self.start().await;
     }
 
+    /// Changes settings; they count from the next start on.
+    pub(crate) fn configure(&mut self, configure: impl FnOnce(&mut ServerConfig)) {
+        configure(&mut self.config);
+    }
+
     /// The directory of the server.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
