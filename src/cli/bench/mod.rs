@@ -1,7 +1,8 @@
-//! `zoobridge bench`: figures of the bridge on the machine at hand.
+//! `zoobridge bench`: figures of the bridge, and of ZooKeeper servers, on the machine at hand.
 
 mod latency;
 mod visibility;
+mod zk;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -14,11 +15,14 @@ pub(super) struct Args {
 enum What {
     /// From a slice's change to what a watching consumer sees.
     Visibility(visibility::Args),
+    /// Loads a ZooKeeper server.
+    Zk(zk::Args),
 }
 
 /// Measures, and prints.
 pub(super) async fn run(Args { what }: Args) -> anyhow::Result<()> {
     match what {
         What::Visibility(args) => visibility::run(args).await,
+        What::Zk(args) => tokio::task::spawn_blocking(move || zk::run(args)).await?,
     }
 }
