@@ -18,6 +18,8 @@ use crate::tree::watches::ConnectionId;
 const MAX_OUTSTANDING: usize = 1000;
 /// Bytes that may wait for a slow reader before its socket is not read any more.
 const PAUSE_READING_BYTES: usize = 4 << 20;
+/// Batches are joined until they have so many bytes.
+const MAX_WRITE_BYTES: usize = 64 << 10;
 /// Bytes of events that may wait for a reader that does not read; then it is cut off.
 const CUT_OFF_BYTES: usize = 64 << 20;
 /// How long a connection that is to be closed may take to read what was sent before. Without a limit a client
@@ -50,10 +52,22 @@ pub struct Terms {
 /// The driver's end of a connection.
 #[derive(Debug)]
 pub struct Handle {
-    outgoing: mpsc::UnboundedSender<Outgoing>,
+    outgoing: mpsc::UnboundedSender<Batch>,
+    /// What goes with the next [`flush`](Handle::flush).
+    gathered: Batch,
     share: Arc<Share>,
     queued: Arc<Queued>,
     stop: CancellationToken,
+}
+
+/// Messages that go to the writer together.
+#[derive(Debug, Default)]
+struct Batch {
+    frames: BytesMut,
+    /// How many of them are answers.
+    replies: usize,
+    /// Nothing more comes.
+    close: bool,
 }
 
 /// How much waits to be written.
@@ -66,27 +80,36 @@ struct Queued {
 }
 
 impl Handle {
-    /// Queues something to be sent. A connection that lets too much pile up is cut off.
-    pub fn send(&self, outgoing: Outgoing) {
-        let bytes = match &outgoing {
+    /// Gathers something to be sent. True for the first since the last [`flush`](Self::flush).
+    pub fn send(&mut self, outgoing: Outgoing) -> bool {
+        let is_first = self.gathered.frames.is_empty() && !self.gathered.close;
+        match outgoing {
             Outgoing::Reply(frame) => {
                 // Not only when it is written: a reader that is slow must hold up nobody else.
                 self.share.leave();
-                frame.len()
+                self.gathered.replies += 1;
+                self.gathered.frames.extend_from_slice(&frame);
             }
-            Outgoing::Notify(frame) => frame.len(),
-            Outgoing::Close => {
-                self.queued.closing.notify_one();
-                0
-            }
-        };
+            Outgoing::Notify(frame) => self.gathered.frames.extend_from_slice(&frame),
+            Outgoing::Close => self.gathered.close = true,
+        }
+        is_first
+    }
+
+    /// Hands what was gathered to the writer. A connection that lets too much pile up is cut off.
+    pub fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.gathered);
+        if batch.close {
+            self.queued.closing.notify_one();
+        }
+        let bytes = batch.frames.len();
         let queued = self.queued.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if queued > CUT_OFF_BYTES {
             tracing::warn!(queued, limit = CUT_OFF_BYTES, "cutting off a client that does not read");
             self.stop.cancel();
         }
         // A connection that is gone needs nothing.
-        let _ = self.outgoing.send(outgoing);
+        let _ = self.outgoing.send(batch);
     }
 }
 
@@ -106,20 +129,20 @@ pub fn serve(
     let (outgoing, outgoing_rx) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
     let share = Arc::clone(&terms.share);
-    let reader = FrameReader { terms, socket: reader, buffer: BytesMut::with_capacity(4096) };
+    let reader = FrameReader::new(terms, reader);
     let running = run(reader, writer, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
     let task = async move {
         running.await;
         drop(place);
     };
-    (Handle { outgoing, share, queued, stop }, task)
+    (Handle { outgoing, gathered: Batch::default(), share, queued, stop }, task)
 }
 
 async fn run(
     mut reader: FrameReader<impl AsyncRead + Unpin>,
     socket: impl AsyncWrite + Unpin + Send + 'static,
     inputs: mpsc::Sender<Input>,
-    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    outgoing: mpsc::UnboundedReceiver<Batch>,
     places: Arc<Semaphore>,
     queued: Arc<Queued>,
     stop: CancellationToken,
@@ -133,8 +156,12 @@ async fn run(
             tracing::debug!(connection = id.0, "a client has not read what was sent before the end");
         }
         ended = read(&mut reader, &inputs, &places, &queued) => {
-            if let Err(error) = ended {
-                tracing::debug!(connection = id.0, %error, "a connection ended");
+            match ended {
+                Err(error @ ReadError::Length { .. }) => {
+                    tracing::warn!(connection = id.0, %error, "closing a connection that makes no sense");
+                }
+                Err(error) => tracing::debug!(connection = id.0, %error, "a connection ended"),
+                Ok(()) => {}
             }
         }
     }
@@ -157,7 +184,7 @@ enum ReadError {
     Io(#[from] std::io::Error),
     #[error("no first message within {0:?}")]
     Silent(Duration),
-    #[error("a message of {length} bytes; at most {limit} are accepted (jute.maxbuffer)")]
+    #[error("it announced a message of {length} bytes; at most {limit} are accepted (jute.maxbuffer)")]
     Length { length: i32, limit: usize },
     #[error("the server stops")]
     Stopping,
@@ -167,7 +194,15 @@ struct FrameReader<R> {
     terms: Terms,
     socket: R,
     buffer: BytesMut,
+    /// Room for the next read.
+    read_bytes: usize,
 }
+
+/// An idle connection keeps no more than the least of these.
+const MIN_READ_BYTES: usize = 1 << 10;
+const MAX_READ_BYTES: usize = 64 << 10;
+/// Messages of one connection that go to the driver together.
+const MAX_BATCH: usize = 256;
 
 /// A first message, or a word in its place.
 enum First {
@@ -190,19 +225,36 @@ async fn read(
             return std::future::pending().await;
         }
     };
+    let mut frames = Vec::new();
     loop {
-        // The place is given back when the answer has been written.
+        // The places are given back when the answers have been written.
         places.acquire().await.map_err(|_| ReadError::Stopping)?.forget();
-        reader.terms.share.enter(frame.len()).await;
-        inputs.send(Input::Frame(id, frame)).await.map_err(|_| ReadError::Stopping)?;
         while queued.bytes.load(Ordering::Relaxed) > PAUSE_READING_BYTES {
             queued.drained.notified().await;
         }
+        reader.terms.share.enter(frame.len()).await;
+        frames.push(frame);
+        // What would have to wait stays: nothing that is under way may wait for it.
+        while frames.len() < MAX_BATCH
+            && let Some(length) = reader.complete()
+            && let Ok(place) = places.try_acquire()
+            && reader.terms.share.try_enter(length)
+        {
+            place.forget();
+            reader.buffer.advance(4);
+            frames.push(reader.buffer.split_to(length).freeze());
+        }
+        let room = inputs.reserve_many(frames.len()).await.map_err(|_| ReadError::Stopping)?;
+        room.zip(frames.drain(..)).for_each(|(room, frame)| room.send(Input::Frame(id, frame)));
         frame = reader.frame().await?;
     }
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
+    fn new(terms: Terms, socket: R) -> Self {
+        FrameReader { terms, socket, buffer: BytesMut::new(), read_bytes: MIN_READ_BYTES }
+    }
+
     async fn first(&mut self) -> Result<First, ReadError> {
         self.fill(4).await?;
         let mut length = [0; 4];
@@ -215,62 +267,68 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn frame(&mut self) -> Result<Bytes, ReadError> {
         self.fill(4).await?;
-        let length = self.buffer.get_i32();
-        let wanted = usize::try_from(length).ok().filter(|&length| length <= self.terms.max_frame);
-        let Some(wanted) = wanted else {
-            tracing::warn!(
-                connection = self.terms.id.0,
-                length,
-                limit = self.terms.max_frame,
-                "closing a connection that announced a message of an impossible length"
-            );
-            return Err(ReadError::Length { length, limit: self.terms.max_frame });
-        };
+        let wanted = self.announced()?;
+        self.buffer.advance(4);
         self.fill(wanted).await?;
         Ok(self.buffer.split_to(wanted).freeze())
+    }
+
+    /// The length of the message that begins the buffer, if all of it is there.
+    fn complete(&self) -> Option<usize> {
+        let length = (self.buffer.len() >= 4).then(|| self.announced().ok()).flatten()?;
+        (self.buffer.len() - 4 >= length).then_some(length)
+    }
+
+    /// The length in front of the buffer, which must be there.
+    fn announced(&self) -> Result<usize, ReadError> {
+        let length = (&self.buffer[..4]).get_i32();
+        let wanted = usize::try_from(length).ok().filter(|&length| length <= self.terms.max_frame);
+        wanted.ok_or(ReadError::Length { length, limit: self.terms.max_frame })
     }
 
     /// Reads until `wanted` bytes are there. Memory grows with what has arrived, not with what was announced.
     async fn fill(&mut self, wanted: usize) -> Result<(), ReadError> {
         while self.buffer.len() < wanted {
-            self.buffer.reserve(4096.min(wanted - self.buffer.len()).max(1024));
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            self.buffer.reserve(self.read_bytes);
+            let read = self.socket.read_buf(&mut self.buffer).await?;
+            if read == 0 {
                 return Err(ReadError::Closed);
             }
+            // Whoever sends much at once is read in larger pieces.
+            self.read_bytes = match read >= self.read_bytes {
+                true => (2 * self.read_bytes).min(MAX_READ_BYTES),
+                false => (self.read_bytes / 2).max(read).max(MIN_READ_BYTES),
+            };
         }
         Ok(())
     }
 }
 
-/// Writes whatever is queued in as few calls as possible. Ends on [`Outgoing::Close`] or a broken socket.
+/// Writes whatever is queued. Ends behind [`Outgoing::Close`] or on a broken socket.
 async fn write(
     mut socket: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    mut outgoing: mpsc::UnboundedReceiver<Batch>,
     places: Arc<Semaphore>,
     queued: Arc<Queued>,
 ) {
-    let mut batch = Vec::new();
-    let mut buffer = BytesMut::new();
-    while outgoing.recv_many(&mut batch, 256).await > 0 {
-        let (mut replies, mut close) = (0, false);
-        for message in batch.drain(..) {
-            match message {
-                Outgoing::Reply(frame) => {
-                    replies += 1;
-                    buffer.extend_from_slice(&frame);
-                }
-                Outgoing::Notify(frame) => buffer.extend_from_slice(&frame),
-                Outgoing::Close => close = true,
-            }
+    while let Some(mut batch) = outgoing.recv().await {
+        // What has piled up meanwhile goes in the same call.
+        while !batch.close
+            && batch.frames.len() < MAX_WRITE_BYTES
+            && let Ok(further) = outgoing.try_recv()
+        {
+            batch.frames.extend_from_slice(&further.frames);
+            batch.replies += further.replies;
+            batch.close = further.close;
         }
-        let bytes = buffer.len();
-        if socket.write_all_buf(&mut buffer).await.is_err() {
+        let bytes = batch.frames.len();
+        if socket.write_all_buf(&mut batch.frames).await.is_err() {
             return;
         }
         queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
         queued.drained.notify_one();
-        places.add_permits(replies);
-        if close {
+        places.add_permits(batch.replies);
+        if batch.close {
             let _ = socket.shutdown().await;
             return;
         }
@@ -303,9 +361,10 @@ mod tests {
         let share = crate::net::outstanding::Outstanding::new(&limits).share();
         let first_message = FIRST_MESSAGE_TIMEOUT;
         let terms = Terms { id: ID, max_frame: 1 << 20, first_message, share: Arc::clone(&share) };
-        let reader = FrameReader { terms, socket: read_half, buffer: BytesMut::with_capacity(4096) };
+        let reader = FrameReader::new(terms, read_half);
         let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
-        let handle = Handle { outgoing, share, queued: Arc::clone(&queued), stop: stop.clone() };
+        let (gathered, of_driver) = (Batch::default(), Arc::clone(&queued));
+        let handle = Handle { outgoing, gathered, share, queued: of_driver, stop: stop.clone() };
         tokio::spawn(run(reader, write_half, inputs_tx, outgoing_rx, places, queued, stop));
         Served { client, inputs, handle }
     }
@@ -325,6 +384,11 @@ mod tests {
                 frames += 1;
             }
             frames
+        }
+
+        fn answer(&mut self, outgoing: Outgoing) {
+            self.handle.send(outgoing);
+            self.handle.flush();
         }
 
         async fn is_closed(&mut self) {
@@ -393,8 +457,8 @@ mod tests {
         assert_eq!(connection.arrived().await, MAX_OUTSTANDING);
         // Events free no place, answers do.
         for _ in 0..50 {
-            connection.handle.send(Outgoing::Notify(Bytes::from_static(b"event")));
-            connection.handle.send(Outgoing::Reply(Bytes::from_static(b"reply")));
+            connection.answer(Outgoing::Notify(Bytes::from_static(b"event")));
+            connection.answer(Outgoing::Reply(Bytes::from_static(b"reply")));
         }
         assert_eq!(connection.arrived().await, 50);
     }
@@ -404,15 +468,15 @@ mod tests {
         let mut connection = served(1024);
         connection.send(b"first").await;
         assert_eq!(connection.arrived().await, 1);
-        connection.handle.send(Outgoing::Reply(vec![7; PAUSE_READING_BYTES + 1].into()));
+        connection.answer(Outgoing::Reply(vec![7; PAUSE_READING_BYTES + 1].into()));
         tokio::task::yield_now().await;
         for _ in 0..3 {
             connection.send(b"more").await;
         }
-        assert_eq!(connection.arrived().await, 1, "the one that was awaited already");
+        assert_eq!(connection.arrived().await, 0);
         let mut answer = vec![0; PAUSE_READING_BYTES + 1];
         connection.client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(connection.arrived().await, 2);
+        assert_eq!(connection.arrived().await, 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -422,10 +486,10 @@ mod tests {
         assert_eq!(connection.arrived().await, 1);
         let megabyte = Bytes::from(vec![7; 1 << 20]);
         for _ in 0..CUT_OFF_BYTES >> 20 {
-            connection.handle.send(Outgoing::Notify(megabyte.clone()));
+            connection.answer(Outgoing::Notify(megabyte.clone()));
         }
         assert_eq!(connection.arrived().await, 0, "as much as it may");
-        connection.handle.send(Outgoing::Notify(megabyte));
+        connection.answer(Outgoing::Notify(megabyte));
         connection.is_closed().await;
     }
 
@@ -434,10 +498,10 @@ mod tests {
         let mut connection = served(16);
         connection.send(b"first").await;
         assert_eq!(connection.arrived().await, 1);
-        connection.handle.send(Outgoing::Reply(Bytes::from_static(&[7; 1024])));
+        connection.answer(Outgoing::Reply(Bytes::from_static(&[7; 1024])));
         tokio::time::sleep(10 * LINGER).await;
         assert_eq!(connection.arrived().await, 0, "it is only slow");
-        connection.handle.send(Outgoing::Close);
+        connection.answer(Outgoing::Close);
         connection.is_closed().await;
     }
 
@@ -445,9 +509,9 @@ mod tests {
     async fn what_was_sent_before_the_end_is_read_to_its_end() {
         let mut connection = served(16);
         for frame in [&b"one"[..], b"two"] {
-            connection.handle.send(Outgoing::Reply(Bytes::from_static(frame)));
+            connection.answer(Outgoing::Reply(Bytes::from_static(frame)));
         }
-        connection.handle.send(Outgoing::Close);
+        connection.answer(Outgoing::Close);
         let mut received = Vec::new();
         connection.client.read_to_end(&mut received).await.unwrap();
         assert_eq!(received, b"onetwo");

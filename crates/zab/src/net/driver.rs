@@ -129,6 +129,7 @@ impl Driver {
         connections: &mut HashMap<ConnectionId, Handle>,
         snapshot: &mut Option<SnapshotThread>,
     ) -> bool {
+        let mut gathering = Vec::new();
         for output in self.core.outputs() {
             let (id, outgoing) = match output {
                 Output::Persist(txn) => {
@@ -151,8 +152,15 @@ impl Driver {
                 Output::Notify(id, frame) => (id, Outgoing::Notify(frame)),
                 Output::Close(id) => (id, Outgoing::Close),
             };
-            if let Some(connection) = connections.get(&id) {
-                connection.send(outgoing);
+            if let Some(connection) = connections.get_mut(&id)
+                && connection.send(outgoing)
+            {
+                gathering.push(id);
+            }
+        }
+        for id in gathering {
+            if let Some(connection) = connections.get_mut(&id) {
+                connection.flush();
             }
         }
         true

@@ -87,6 +87,20 @@ impl Share {
         self.entered.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Enters if that needs no waiting and the request is not large.
+    pub fn try_enter(&self, bytes: usize) -> bool {
+        if bytes >= self.all.threshold {
+            return false;
+        }
+        let Ok(permit) = self.all.requests.try_acquire() else {
+            return false;
+        };
+        permit.forget();
+        self.held.fetch_add(1, Ordering::Relaxed);
+        self.entered.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
     /// One of them has been answered.
     pub fn leave(&self) {
         let answered = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
@@ -170,6 +184,17 @@ mod tests {
         assert!(!enters(&b, 100 * UNIT).await);
         a.leave();
         assert!(enters(&b, 100 * UNIT).await);
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_want_to_wait_enters_only_where_there_is_room() {
+        let all = outstanding(2, 10 * UNIT);
+        let (a, b) = (all.share(), all.share());
+        assert!(!a.try_enter(2 * UNIT), "large ones wait their turn");
+        assert!(a.try_enter(1) && a.try_enter(1));
+        assert!(!a.try_enter(1) && !b.try_enter(1));
+        a.leave();
+        assert!(b.try_enter(1));
     }
 
     #[tokio::test]
