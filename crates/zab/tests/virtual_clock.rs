@@ -69,8 +69,8 @@ impl World {
         for output in self.core.outputs() {
             match output {
                 Output::Persist(txn) => {
-                    self.history.push(txn.clone());
-                    self.in_log.push(txn);
+                    self.history.push(LoggedTxn::clone(&txn));
+                    self.in_log.push(LoggedTxn::clone(&txn));
                 }
                 Output::Reply(id, frame) | Output::Notify(id, frame) => {
                     self.sent.push((id, Some(frame.slice(4..))))

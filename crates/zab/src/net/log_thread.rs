@@ -1,6 +1,6 @@
 //! The thread that owns the log: whatever has gathered while the disk was syncing shares the next sync.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,7 +15,7 @@ use crate::storage::{Purger, SnapshotSink, Storage, StorageError};
 /// What the thread is asked to do, in order.
 pub enum LogRequest {
     /// Append, sync, report.
-    Append(LoggedTxn),
+    Append(Arc<LoggedTxn>),
     /// Begin a new log, then hand out a writer for the snapshot at this transaction.
     BeginSnapshot(Zxid, oneshot::Sender<(Box<dyn SnapshotSink>, Purger)>),
 }

@@ -1,6 +1,6 @@
 //! The tree as it will be when everything proposed has been applied (`ChangeRecord`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,22 +28,27 @@ pub struct FutureNode {
 /// Proposed and not yet applied changes over a tree.
 #[derive(Debug)]
 pub struct Changes {
+    nodes: HashMap<Arc<str>, Record>,
+    /// What each proposal has touched, in their order, to drop it when the proposal is applied.
+    touched: VecDeque<(Zxid, Arc<str>)>,
+    digest: Digest,
+}
+
+/// What the last proposal that touched a znode makes of it.
+#[derive(Debug, Clone)]
+struct Record {
+    zxid: Zxid,
     /// `None`: will be deleted.
-    nodes: HashMap<String, (Zxid, Option<FutureNode>)>,
-    /// Which records each proposal has touched, to drop them when it is applied.
-    by_zxid: BTreeMap<Zxid, Vec<String>>,
+    node: Option<FutureNode>,
     digest: Digest,
 }
 
 /// What a change overwrote, to take it back.
 #[derive(Debug, Default)]
 pub struct Undo {
-    records: Vec<(String, Overwritten)>,
+    records: Vec<(Arc<str>, Option<Record>)>,
     digest: Option<Digest>,
 }
-
-/// The change record that was there before, if any.
-type Overwritten = Option<(Zxid, Option<FutureNode>)>;
 
 impl FutureNode {
     fn digest(&self, path: &str) -> Digest {
@@ -55,7 +60,7 @@ impl Changes {
     /// Nothing proposed over `tree`.
     #[must_use]
     pub fn new(tree: &Tree) -> Self {
-        Changes { nodes: HashMap::new(), by_zxid: BTreeMap::new(), digest: tree.digest() }
+        Changes { nodes: HashMap::new(), touched: VecDeque::new(), digest: tree.digest() }
     }
 
     /// The digest of the tree as it will be.
@@ -67,8 +72,8 @@ impl Changes {
     /// The znode as it will be.
     #[must_use]
     pub fn get(&self, tree: &Tree, path: &str) -> Option<FutureNode> {
-        if let Some((_, record)) = self.nodes.get(path) {
-            return record.clone();
+        if let Some(record) = self.nodes.get(path) {
+            return record.node.clone();
         }
         tree.get(path).map(|node| FutureNode {
             data: node.data.clone(),
@@ -80,16 +85,19 @@ impl Changes {
 
     /// Proposal `zxid` makes `path` what `node` says; `None` deletes it.
     pub fn put(&mut self, tree: &Tree, zxid: Zxid, path: &str, node: Option<FutureNode>, undo: &mut Undo) {
-        let before = self.get(tree, path).map_or(Digest::ZERO, |node| node.digest(path));
-        let after = node.as_ref().map_or(Digest::ZERO, |node| node.digest(path));
+        let (path, before) = match self.nodes.get_key_value(path) {
+            Some((path, record)) => (Arc::clone(path), record.digest),
+            None => (path.into(), tree.get(path).map_or(Digest::ZERO, |node| node.digest(path))),
+        };
+        let digest = node.as_ref().map_or(Digest::ZERO, |node| node.digest(&path));
         undo.digest.get_or_insert(self.digest);
-        self.digest = self.digest.minus(before).plus(after);
-        let overwritten = self.nodes.insert(path.to_owned(), (zxid, node));
-        undo.records.push((path.to_owned(), overwritten));
-        self.by_zxid.entry(zxid).or_default().push(path.to_owned());
+        self.digest = self.digest.minus(before).plus(digest);
+        let overwritten = self.nodes.insert(Arc::clone(&path), Record { zxid, node, digest });
+        self.touched.push_back((zxid, Arc::clone(&path)));
+        undo.records.push((path, overwritten));
     }
 
-    /// Takes back what proposal `zxid` has changed so far.
+    /// Takes back what proposal `zxid`, the last one, has changed so far.
     pub fn roll_back(&mut self, zxid: Zxid, undo: Undo) {
         if let Some(digest) = undo.digest {
             self.digest = digest;
@@ -100,13 +108,13 @@ impl Changes {
                 None => self.nodes.remove(&path),
             };
         }
-        self.by_zxid.remove(&zxid);
+        while self.touched.pop_back_if(|(by, _)| *by == zxid).is_some() {}
     }
 
     /// Proposal `zxid` has been applied to the tree; what only it had changed is in the tree now.
     pub fn applied(&mut self, zxid: Zxid) {
-        for path in self.by_zxid.remove(&zxid).unwrap_or_default() {
-            if self.nodes.get(&path).is_some_and(|(changed_by, _)| *changed_by <= zxid) {
+        while let Some((_, path)) = self.touched.pop_front_if(|(by, _)| *by <= zxid) {
+            if self.nodes.get(&path).is_some_and(|record| record.zxid <= zxid) {
                 self.nodes.remove(&path);
             }
         }
@@ -116,12 +124,12 @@ impl Changes {
     #[must_use]
     pub fn ephemerals(&self, tree: &Tree, session: SessionId) -> BTreeSet<String> {
         let mut paths: BTreeSet<String> = tree.ephemerals(session).map(|path| path.to_string()).collect();
-        for (path, (_, record)) in &self.nodes {
-            let owned = record.as_ref().and_then(|node| Owner::of(node.stat.ephemeral_owner).session());
+        for (path, Record { node, .. }) in &self.nodes {
+            let owned = node.as_ref().and_then(|node| Owner::of(node.stat.ephemeral_owner).session());
             if owned == Some(session) {
-                paths.insert(path.clone());
+                paths.insert(path.to_string());
             } else {
-                paths.remove(path);
+                paths.remove(&**path);
             }
         }
         paths

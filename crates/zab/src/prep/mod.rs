@@ -53,6 +53,8 @@ pub struct Asked<'a> {
 pub struct Prep {
     changes: Changes,
     rules: Rules,
+    /// A transaction as it is logged, to see how long it is.
+    scratch: Vec<u8>,
 }
 
 /// What the configuration allows.
@@ -94,7 +96,7 @@ impl Prep {
     /// Nothing proposed yet.
     #[must_use]
     pub fn new(tree: &Tree, rules: Rules) -> Self {
-        Prep { changes: Changes::new(tree), rules }
+        Prep { changes: Changes::new(tree), rules, scratch: Vec::new() }
     }
 
     /// A proposal has been applied to the tree.
@@ -118,8 +120,10 @@ impl Prep {
     }
 
     /// A transaction may be much longer than its request, since ACLs of `auth` grow.
-    fn that_fits(&self, logged: LoggedTxn) -> Result<LoggedTxn, ErrorCode> {
-        if logged.to_bytes().len() <= self.rules.max_txn { Ok(logged) } else { Err(ErrorCode::BadArguments) }
+    fn that_fits(&mut self, logged: LoggedTxn) -> Result<LoggedTxn, ErrorCode> {
+        self.scratch.clear();
+        logged.write(&mut self.scratch);
+        if self.scratch.len() <= self.rules.max_txn { Ok(logged) } else { Err(ErrorCode::BadArguments) }
     }
 
     /// The transaction of a request that could not even be decoded.

@@ -8,7 +8,8 @@
 //! Relation of the positions: delivered ≤ proposed, logged ≤ proposed. It need not hold that delivered ≤
 //! logged on one member, since a quorum may do without it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use zk_wire::ids::Zxid;
 use zk_wire::txn::LoggedTxn;
@@ -21,25 +22,20 @@ pub struct Sid(pub u8);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Append to the log, and report [`Engine::logged`] when it is durable.
-    Persist(LoggedTxn),
+    Persist(Arc<LoggedTxn>),
     /// A quorum has it: apply it.
-    Deliver(LoggedTxn),
+    Deliver(Arc<LoggedTxn>),
 }
 
 /// A leader's view of its proposals.
 #[derive(Debug)]
 pub struct Engine {
     me: Sid,
-    voters: BTreeSet<Sid>,
-    outstanding: VecDeque<Proposal>,
+    /// Up to which proposal each voter has everything in its log.
+    acknowledged: BTreeMap<Sid, Zxid>,
+    outstanding: VecDeque<Arc<LoggedTxn>>,
     proposed: Zxid,
     delivered: Zxid,
-}
-
-#[derive(Debug)]
-struct Proposal {
-    txn: LoggedTxn,
-    acks: BTreeSet<Sid>,
 }
 
 impl Engine {
@@ -47,7 +43,8 @@ impl Engine {
     #[must_use]
     pub fn new(me: Sid, voters: BTreeSet<Sid>, last: Zxid) -> Self {
         assert!(voters.contains(&me), "a leader votes");
-        Engine { me, voters, outstanding: VecDeque::new(), proposed: last, delivered: last }
+        let acknowledged = voters.into_iter().map(|voter| (voter, Zxid::ZERO)).collect();
+        Engine { me, acknowledged, outstanding: VecDeque::new(), proposed: last, delivered: last }
     }
 
     /// The zxid of the next proposal. When an epoch's counter is exhausted the next epoch begins.
@@ -78,7 +75,8 @@ impl Engine {
     pub fn propose(&mut self, txn: LoggedTxn, commands: &mut Vec<Command>) {
         assert_eq!(txn.header.zxid, self.next_zxid(), "proposals are contiguous");
         self.proposed = txn.header.zxid;
-        self.outstanding.push_back(Proposal { txn: txn.clone(), acks: BTreeSet::new() });
+        let txn = Arc::new(txn);
+        self.outstanding.push_back(Arc::clone(&txn));
         commands.push(Command::Persist(txn));
         self.validate();
     }
@@ -90,19 +88,23 @@ impl Engine {
 
     /// A member has everything up to `zxid` in its log. Acknowledgements of non-voters do not count.
     pub fn acknowledged(&mut self, sid: Sid, zxid: Zxid, commands: &mut Vec<Command>) {
-        if !self.voters.contains(&sid) {
+        let Some(acknowledged) = self.acknowledged.get_mut(&sid) else {
             return;
-        }
-        for proposal in self.outstanding.iter_mut().take_while(|p| p.txn.header.zxid <= zxid) {
-            proposal.acks.insert(sid);
-        }
-        while self.outstanding.front().is_some_and(|p| p.acks.len() * 2 > self.voters.len()) {
-            if let Some(proposal) = self.outstanding.pop_front() {
-                self.delivered = proposal.txn.header.zxid;
-                commands.push(Command::Deliver(proposal.txn));
-            }
+        };
+        *acknowledged = zxid.max(*acknowledged);
+        let committed = self.committed();
+        while let Some(txn) = self.outstanding.pop_front_if(|txn| txn.header.zxid <= committed) {
+            self.delivered = txn.header.zxid;
+            commands.push(Command::Deliver(txn));
         }
         self.validate();
+    }
+
+    /// The highest position that more than half of the voters have reached.
+    fn committed(&self) -> Zxid {
+        let mut positions: Vec<Zxid> = self.acknowledged.values().copied().collect();
+        positions.sort_unstable();
+        positions[(positions.len() - 1) / 2]
     }
 
     fn validate(&self) {
@@ -138,6 +140,7 @@ mod tests {
         let (a, b) = (txn(Zxid::new(1, 1)), txn(Zxid::new(1, 2)));
         engine.propose(a.clone(), &mut commands);
         engine.propose(b.clone(), &mut commands);
+        let (a, b) = (Arc::new(a), Arc::new(b));
         assert_eq!(commands, [Command::Persist(a.clone()), Command::Persist(b.clone())]);
         commands.clear();
         engine.logged(Zxid::new(1, 1), &mut commands);
@@ -153,6 +156,7 @@ mod tests {
         let (a, b) = (txn(Zxid::new(1, 1)), txn(Zxid::new(1, 2)));
         engine.propose(a.clone(), &mut commands);
         engine.propose(b.clone(), &mut commands);
+        let (a, b) = (Arc::new(a), Arc::new(b));
         commands.clear();
         engine.logged(Zxid::new(1, 2), &mut commands);
         engine.acknowledged(Sid(9), Zxid::new(1, 2), &mut commands);

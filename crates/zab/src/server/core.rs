@@ -12,7 +12,7 @@
 mod authentication;
 pub(in crate::server) mod sessions;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub enum Output {
     /// Close a connection when everything sent so far is out.
     Close(ConnectionId),
     /// Append to the log, and report [`Input::Logged`].
-    Persist(LoggedTxn),
+    Persist(Arc<LoggedTxn>),
     /// Begin a snapshot; its znodes are had from [`Core::snapshot_part`].
     Snapshot(SnapshotHead),
 }
@@ -98,8 +98,8 @@ pub struct Core {
     passwords: Passwords,
     watches: Watches,
     connections: HashMap<ConnectionId, Connection>,
-    /// Which connection waits for which transaction.
-    origins: BTreeMap<Zxid, ConnectionId>,
+    /// Which connection waits for which transaction, in their order.
+    origins: VecDeque<(Zxid, ConnectionId)>,
     /// Connections whose next answer is a sync.
     syncing: VecDeque<ConnectionId>,
     /// Messages that came before their session was committed.
@@ -157,7 +157,7 @@ impl Core {
             passwords: Passwords::default(),
             watches,
             connections: HashMap::new(),
-            origins: BTreeMap::new(),
+            origins: VecDeque::new(),
             syncing: VecDeque::new(),
             early: HashMap::new(),
             stats: Stats::default(),
@@ -364,18 +364,23 @@ impl Core {
 
     fn propose(&mut self, now: Now, txn: LoggedTxn, origin: Option<ConnectionId>) {
         if let Some(id) = origin {
-            self.origins.insert(txn.header.zxid, id);
+            self.origins.push_back((txn.header.zxid, id));
         }
         self.engine.propose(txn, &mut self.commands);
         self.carry_out(now);
     }
 
     fn carry_out(&mut self, now: Now) {
-        for command in std::mem::take(&mut self.commands) {
+        let mut commands = std::mem::take(&mut self.commands);
+        for command in commands.drain(..) {
             match command {
                 Command::Persist(txn) => self.outputs.push(Output::Persist(txn)),
                 Command::Deliver(txn) => self.deliver(now, &txn),
             }
+        }
+        // Only for its room: whatever delivering proposed has been carried out already.
+        if self.commands.is_empty() {
+            self.commands = commands;
         }
     }
 
@@ -392,7 +397,8 @@ impl Core {
             self.notify(zxid, event);
         }
         self.audit(txn, &applied.results);
-        let origin = self.origins.remove(&zxid).filter(|id| self.connections.contains_key(id));
+        let origin = self.origins.pop_front_if(|(waits_for, _)| *waits_for == zxid).map(|(_, id)| id);
+        let origin = origin.filter(|id| self.connections.contains_key(id));
         match &txn.txn {
             Txn::CreateSession(t) => self.session_begun(now, txn.header.session, t.timeout_ms, origin),
             Txn::CloseSession(_) => self.session_ended(txn.header.session, origin, applied.results),
@@ -733,9 +739,13 @@ fn is_write_op(op: OpCode) -> bool {
     )
 }
 
+/// Room for an answer that is no longer than most.
+const FRAME_BYTES: usize = 128;
+
 /// A message with its length in front.
 fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut out = vec![0; 4];
+    let mut out = Vec::with_capacity(FRAME_BYTES);
+    out.extend_from_slice(&[0; 4]);
     write(&mut out);
     let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
     out[..4].copy_from_slice(&length.to_be_bytes());

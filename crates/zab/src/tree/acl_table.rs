@@ -9,8 +9,10 @@ use zk_wire::acl::Acl;
 pub const OPEN_ACL: i64 = -1;
 
 /// ACLs by key and keys by ACL, with the number of znodes that use each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AclTable {
+    /// The ACL of [`OPEN_ACL`].
+    open: Arc<[Acl]>,
     by_key: BTreeMap<i64, Entry>,
     by_acl: HashMap<Arc<[AclKey]>, i64>,
     last_key: i64,
@@ -25,10 +27,16 @@ struct Entry {
 /// An ACL entry as something that hashes.
 type AclKey = (i32, String, String);
 
+impl Default for AclTable {
+    fn default() -> Self {
+        AclTable { open: Acl::open().into(), by_key: BTreeMap::new(), by_acl: HashMap::new(), last_key: 0 }
+    }
+}
+
 impl AclTable {
     /// The key of `acl`, which counts as used once more.
     pub fn intern(&mut self, acl: &[Acl]) -> i64 {
-        if is_open(acl) {
+        if *acl == *self.open {
             return OPEN_ACL;
         }
         let names = names(acl);
@@ -91,9 +99,11 @@ impl AclTable {
     /// The ACL of a key. An unknown key grants nothing.
     #[must_use]
     pub fn get(&self, key: i64) -> Arc<[Acl]> {
+        if key == OPEN_ACL {
+            return Arc::clone(&self.open);
+        }
         match self.by_key.get(&key) {
             Some(entry) => Arc::clone(&entry.acl),
-            None if key == OPEN_ACL => Acl::open().into(),
             None => Arc::new([Acl::world(0)]),
         }
     }
@@ -103,10 +113,6 @@ impl AclTable {
     pub fn entries(&self) -> Vec<(i64, Vec<Acl>)> {
         self.by_key.iter().map(|(&key, entry)| (key, entry.acl.to_vec())).collect()
     }
-}
-
-fn is_open(acl: &[Acl]) -> bool {
-    acl == Acl::open().as_slice()
 }
 
 fn names(acl: &[Acl]) -> Arc<[AclKey]> {
