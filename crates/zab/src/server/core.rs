@@ -274,7 +274,7 @@ impl Core {
             return;
         };
         if !self.sessions.touch(now.uptime, session) {
-            return self.close(id);
+            return self.too_late(id);
         }
         if !self.admit(id, header.op, header.xid) {
             return;

@@ -1,5 +1,6 @@
 //! The same random requests to two servers must get the same answers and events: ours, and the one that
-//! `ZOOBRIDGE_TEST_ZOOKEEPER=host:port` names, an Apache ZooKeeper with the settings of [`settings`]; without
+//! `ZOOBRIDGE_TEST_ZOOKEEPER=host:port` names, an Apache ZooKeeper on an empty directory with the settings of
+//! [`settings`]; without
 //! it, two of ours, which shows that the comparison itself finds nothing where nothing is.
 //!
 //! Zxids and session ids are compared as a bijection, times by what they must have in common with zxids.

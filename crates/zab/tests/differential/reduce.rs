@@ -78,7 +78,7 @@ pub(crate) async fn run(round: &Round, servers: (Side, Side), kinds: &mut Kinds)
         for shape in their.iter().flat_map(|(_, shapes)| shapes).filter(|shape| !shape.kind.is_empty()) {
             *kinds.entry(shape.kind.clone()).or_default() += 1;
         }
-        let ends = matches!(step.action, Action::Close);
+        let ends = matches!(step.action, Action::Close { .. });
         if let Some(difference) = comparison.differ(their, our, ends) {
             found = Some((index, difference.replace(&root, "~")));
             break;

@@ -14,7 +14,7 @@ use zk_wire::reply::{ReplyHeader, WatcherEvent};
 use zk_wire::request::{AUTH_XID, NOTIFICATION_XID, PING_XID, Request, RequestHeader, SET_WATCHES_XID};
 
 use crate::shape::{Shape, ShapeOf};
-use crate::steps::{Action, Ask, CLIENTS, Step};
+use crate::steps::{Action, Ask, CLIENTS, Greeting, Step};
 
 /// How long a server may take before it counts as silent.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,11 +68,14 @@ impl Side {
                 }
             }
             Action::ResumeWrongly => self.resume_wrongly(step.client, &mut mine).await,
-            Action::Close => {
+            Action::Close { before, behind } => {
                 self.connected(step.client, &mut mine).await;
-                self.ask(step.client, &[Ask::Request(Request::CloseSession)], &mut mine).await;
+                let end = [Ask::Request(Request::CloseSession)];
+                let asks: Vec<Ask> = before.iter().chain(&end).chain(behind).cloned().collect();
+                self.ask(step.client, &asks, &mut mine).await;
                 self.clients[step.client] = Client::default();
             }
+            Action::Greet(greeting) => self.greet(greeting, &mut mine).await,
         }
         seen.push((format!("client {}", step.client), mine));
         self.barrier(&mut seen).await;
@@ -83,7 +86,8 @@ impl Side {
     pub(crate) async fn end(&mut self) {
         for client in 0..CLIENTS {
             if self.clients[client].session != SessionId::NONE {
-                self.take(&Step { client, action: Action::Close }).await;
+                let action = Action::Close { before: Vec::new(), behind: Vec::new() };
+                self.take(&Step { client, action }).await;
             }
         }
     }
@@ -121,6 +125,28 @@ impl Side {
         if let Some((stream, _)) = self.dial(session, vec![7; 16].into(), Zxid::ZERO, mine).await {
             mine.extend(rest(&mut Connection { stream, xid: 0 }).await);
         }
+    }
+
+    async fn greet(&self, greeting: &Greeting, mine: &mut Vec<Shape>) {
+        let request = ConnectRequest { body: greeting.body.clone(), read_only: greeting.read_only };
+        let mut payload = request.to_bytes();
+        payload.truncate(greeting.bytes.unwrap_or(usize::MAX));
+        let length = greeting.length.unwrap_or_else(|| i32::try_from(payload.len()).unwrap());
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let _ = stream.write_all(&[&length.to_be_bytes(), payload.as_slice()].concat()).await;
+        let Some(frame) = receive(&mut stream).await else {
+            return mine.push(Shape::text("closed"));
+        };
+        let mut reader = Reader::new(&frame);
+        let response: ConnectResponse = reader.read().unwrap();
+        reader.finish().unwrap();
+        mine.push(Shape::connected(&response));
+        let end = RequestHeader { xid: 1, op: OpCode::CloseSession }.to_bytes();
+        send(&mut stream, &end).await;
+        while let Some(frame) = receive(&mut stream).await {
+            mine.push(shape_of(&frame, OpCode::CloseSession).1);
+        }
+        mine.push(Shape::text("closed"));
     }
 
     async fn dial(
@@ -265,7 +291,13 @@ impl Connection {
             // These end a connection, at once or behind the reply.
             let ends = op == OpCode::CloseSession || op == OpCode::Auth || header.zxid == Zxid(-1);
             if header.xid == xid && ends && (op == OpCode::CloseSession || header.err != ErrorCode::Ok) {
-                mine.extend(rest(self).await);
+                if op == OpCode::CloseSession {
+                    // Whether Apache still answers what came behind it depends on timing.
+                    while receive(&mut self.stream).await.is_some() {}
+                    mine.push(Shape::text("closed"));
+                } else {
+                    mine.extend(rest(self).await);
+                }
                 return true;
             }
         }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use zk_wire::acl::{Acl, Id};
 use zk_wire::codes::{AddWatchMode, CreateMode, OpCode, WatcherType};
-use zk_wire::ids::Zxid;
+use zk_wire::connect::ConnectRequestBody;
+use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::Jute;
 use zk_wire::multi::{ReadOp, WriteOp};
 use zk_wire::request::{
@@ -28,8 +29,21 @@ pub(crate) enum Action {
     Resume,
     /// As [`Action::Resume`] without a connection, but with a password that is none.
     ResumeWrongly,
-    /// The session ends, and the next request begins another one.
-    Close,
+    /// The session ends, with something asked in front of that and behind, and the next request begins another.
+    Close { before: Vec<Ask>, behind: Vec<Ask> },
+    /// A connection of nobody's says hello, and ends the session that it may get.
+    Greet(Greeting),
+}
+
+/// A first message that may be anything.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    pub(crate) body: ConnectRequestBody,
+    pub(crate) read_only: Option<bool>,
+    /// So many bytes of it, if not all.
+    pub(crate) bytes: Option<usize>,
+    /// Its length is said to be this.
+    pub(crate) length: Option<i32>,
 }
 
 /// One message.
@@ -99,7 +113,7 @@ impl Generator {
 
     fn step(&mut self) -> Step {
         let client = self.random.below(CLIENTS);
-        let action = match self.random.weighted(&[76, 8, 3, 4, 6, 1, 2]) {
+        let action = match self.random.weighted(&[76, 8, 3, 4, 6, 1, 2, 2]) {
             0 if self.quotas && self.random.one_in(3) => Action::Ask(vec![self.quota()]),
             0 => Action::Ask(vec![self.ask()]),
             1 if self.quotas => Action::Ask(vec![self.quota()]),
@@ -108,9 +122,45 @@ impl Generator {
             3 => Action::Drop,
             4 => Action::Resume,
             5 => Action::ResumeWrongly,
-            _ => Action::Close,
+            6 => {
+                // A write behind it takes a zxid on Apache or not, as timing has it.
+                let behind = (0..self.random.below(2)).map(|_| Ask::Request(Request::Exists(self.read())));
+                let behind = behind.collect();
+                Action::Close { before: self.few(), behind }
+            }
+            _ => Action::Greet(self.greeting()),
         };
         Step { client, action }
+    }
+
+    /// None where quotas are, of which Apache counts what has been applied so far.
+    fn few(&mut self) -> Vec<Ask> {
+        let count = if self.quotas { 0 } else { self.random.weighted(&[4, 1, 1]) };
+        (0..count).map(|_| self.ask()).collect()
+    }
+
+    fn greeting(&mut self) -> Greeting {
+        let body = ConnectRequestBody {
+            protocol_version: self.random.pick(&[0, 0, 0, 7, -1]),
+            last_zxid_seen: Zxid(self.random.pick(&[0, 0, 0, -1, i64::MIN, i64::MAX])),
+            timeout_ms: self.random.pick(&[10_000, 10_000, 0, -1, 1, i32::MAX, i32::MIN]),
+            session_id: SessionId(self.random.pick(&[0, 0, 0, 7, -1, i64::MIN])),
+            password: self.random.pick(&[
+                Some(Bytes::from_static(&[0; 16])),
+                Some(Bytes::from_static(&[1; 16])),
+                Some(Bytes::new()),
+                Some(Bytes::from_static(&[3; 40])),
+                None,
+            ]),
+        };
+        let read_only = self.random.pick(&[None, Some(false), Some(true)]);
+        let bytes = if self.random.one_in(6) { Some(self.random.below(44)) } else { None };
+        let length = if self.random.one_in(8) {
+            Some(self.random.pick(&[-1, i32::MIN, i32::MAX, 2_000_000]))
+        } else {
+            None
+        };
+        Greeting { body, read_only, bytes, length }
     }
 
     /// What `setquota` and `listquota` of `zkCli` do, in any order.
@@ -285,7 +335,7 @@ impl Generator {
     }
 
     fn acl(&mut self) -> Vec<Acl> {
-        if !self.random.one_in(4) {
+        if !self.random.one_in(3) {
             return Acl::open();
         }
         (0..self.random.weighted(&[1, 8, 4, 1])).map(|_| self.acl_entry()).collect()

@@ -240,3 +240,42 @@ async fn a_sync_answers_its_path_behind_the_writes_before_it() {
     assert_eq!([xids[0].0, xids[1].0], [created, synced]);
     assert_eq!(xids[1].1, Response::Path(zk_wire::reply::PathResponse { path }));
 }
+
+#[tokio::test]
+async fn what_was_asked_before_the_end_of_a_session_is_answered_and_what_comes_behind_is_not_done() {
+    let place = Place::new("behind").await;
+    let mut client = place.client().await;
+    client.send(&create(&place.path("before"), b"", CreateMode::Persistent)).await;
+    client.send(&Request::CloseSession).await;
+    client.send(&create(&place.path("behind"), b"", CreateMode::Persistent)).await;
+    client.send(&exists(&place.root, false)).await;
+    let mut xids = Vec::new();
+    while let Some(frame) = client.frame().await {
+        xids.push(i32::from_be_bytes(frame[..4].try_into().unwrap()));
+    }
+    // Apache may refuse what comes behind with an answer.
+    assert!(xids.starts_with(&[1, 2]), "{xids:?}");
+    let mut witness = place.client().await;
+    assert_eq!(witness.names(&place.root).await, ["before"]);
+}
+
+/// Nobody holds the session any more, and its time passes.
+#[tokio::test]
+async fn an_expired_session_takes_its_ephemerals_along_and_whoever_watches_them_learns_of_it() {
+    let place = Place::with("expires", |config| {
+        config.tick_time = std::time::Duration::from_secs(1);
+        config.min_session_timeout_ms = 2_000;
+    })
+    .await;
+    let mut client = Client::with_session(place.address, 2_000).await;
+    let mut witness = place.client().await;
+    let paths = ["a", "b"].map(|name| place.path(name));
+    for path in &paths {
+        client.create(path, CreateMode::Ephemeral).await;
+        witness.call(exists(path, true)).await.unwrap();
+    }
+    drop(client);
+    let mut seen = [witness.event().await, witness.event().await];
+    seen.sort();
+    assert_eq!(seen, paths.map(|path| (zk_wire::codes::EventType::NodeDeleted, path)));
+}

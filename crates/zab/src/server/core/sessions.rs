@@ -7,7 +7,7 @@
 //! which nobody may read: so they are on every member, outlive a restart, and go with the session.
 
 use zk_wire::acl::{Acl, Id};
-use zk_wire::codes::{CreateMode, ErrorCode};
+use zk_wire::codes::{CreateMode, ErrorCode, OpCode};
 use zk_wire::connect::{ConnectRequest, ConnectResponse, ConnectResponseBody};
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::{Jute, Reader};
@@ -249,6 +249,16 @@ impl Core {
             self.sessions.end(session);
         }
         self.close(id);
+    }
+
+    /// A request behind the end of its session. What came before it is answered, if it was the client that has
+    /// ended it.
+    pub(super) fn too_late(&mut self, id: ConnectionId) {
+        let waits = |w: &Waiting| matches!(w, Waiting::Write { op: OpCode::CloseSession, .. });
+        let is_answered = self.connections.get(&id).is_some_and(|c| c.waiting.iter().any(waits));
+        if !is_answered {
+            self.close(id);
+        }
     }
 
     /// The session's time is up.
