@@ -322,7 +322,8 @@ async fn write(
             batch.close = further.close;
         }
         let bytes = batch.frames.len();
-        if socket.write_all_buf(&mut batch.frames).await.is_err() {
+        // What TLS has taken and the socket has not goes out only with a flush.
+        if socket.write_all_buf(&mut batch.frames).await.is_err() || socket.flush().await.is_err() {
             return;
         }
         queued.bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -190,6 +190,25 @@ async fn a_certificate_is_an_identity_that_acls_can_name() {
     assert_eq!(bob.data("/a").await, Some(data.into()));
 }
 
+/// What a socket does not take at once waits within TLS.
+#[tokio::test]
+async fn an_answer_that_is_read_late_arrives_whole() {
+    let secure = Secure::start(ClientAuth::None, |_| {}).await;
+    let mut client = secure.client(None).await;
+    let data = vec![7; 1_000_000];
+    client.call(crate::wire::create("/a", &data, CreateMode::Persistent)).await.unwrap();
+    for round in 0..3 {
+        for _ in 0..4 {
+            client.send(&get("/a", false)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for _ in 0..4 {
+            let frame = client.frame().await.expect("an answer");
+            assert!(frame.len() > data.len(), "{round}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_may_be_super() {
     let rules = zab::access::Rules {
