@@ -1,5 +1,6 @@
 //! A two-way service-discovery bridge between Kubernetes and ZooKeeper.
 
+pub mod admin;
 pub mod api_error;
 pub mod apply;
 pub mod cli;

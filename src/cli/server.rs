@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use zab::{Server, ServerConfig};
+use zab::{AdminConfig, Server, ServerConfig};
 
+use crate::admin::AdminServer;
 use crate::http::HttpServer;
 use crate::metrics::ServerSubject;
 
@@ -22,13 +23,17 @@ pub(super) struct Args {
 /// Serves until asked to stop, or until the log cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let config = ServerConfig::load(args.config.as_deref(), &args.overrides)?;
-    let metrics = config.metrics_address;
+    let (metrics, admin) = (config.metrics_address, config.admin.clone());
     let server = Server::start(config).await?;
     let _http = match metrics {
         Some(address) => {
             let subject = ServerSubject::new(server.reporter());
             Some(HttpServer::start(address, subject).await.context("metricsProvider.httpPort")?)
         }
+        None => None,
+    };
+    let _admin = match admin {
+        Some(admin) => start_admin(admin, &server).await?,
         None => None,
     };
     let asked = tokio::select! {
@@ -40,4 +45,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         bail!("the server ended by itself");
     }
     Ok(())
+}
+
+/// An AdminServer that nobody asked for is one that a server can do without: several on one machine would want
+/// the same port.
+async fn start_admin(config: AdminConfig, server: &Server) -> anyhow::Result<Option<AdminServer>> {
+    let is_asked_for = config.is_asked_for;
+    match AdminServer::start(config, server.reporter()).await {
+        Ok(admin) => Ok(Some(admin)),
+        Err(error) if is_asked_for => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "there is no AdminServer");
+            Ok(None)
+        }
+    }
 }

@@ -1,12 +1,9 @@
 //! Families of metrics, each made from constants.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{self, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// A label whose values are known when this is compiled.
@@ -24,17 +21,6 @@ pub trait Label: Copy + 'static {
 pub struct CounterBy<L> {
     counters: IntCounterVec,
     label: PhantomData<L>,
-}
-
-/// How often something happened and how long it took, altogether, as others count it: a summary without
-/// quantiles.
-#[derive(Debug, Clone)]
-pub struct Summary(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    desc: Desc,
-    total: Mutex<(u64, Duration)>,
 }
 
 /// Why a family can always be made and registered.
@@ -101,40 +87,5 @@ impl<L: Label> CounterBy<L> {
 impl<L> std::fmt::Debug for CounterBy<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CounterBy").finish_non_exhaustive()
-    }
-}
-
-impl Summary {
-    /// Nothing happened yet. Its sum is in milliseconds, as Apache has it.
-    #[must_use]
-    pub fn of_millis(name: &str, help: &str) -> Self {
-        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), std::collections::HashMap::new());
-        Summary(Arc::new(Inner { desc: desc.expect(CONSTANT), total: Mutex::default() }))
-    }
-
-    /// It has happened so often, and took so long altogether.
-    pub fn set(&self, (count, time): (u64, Duration)) {
-        *self.0.total.lock().unwrap_or_else(PoisonError::into_inner) = (count, time);
-    }
-}
-
-impl Collector for Summary {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.0.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let (count, time) = *self.0.total.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut summary = proto::Summary::default();
-        summary.set_sample_count(count);
-        summary.set_sample_sum(time.as_secs_f64() * 1_000.0);
-        let mut metric = proto::Metric::default();
-        metric.set_summary(summary);
-        let mut family = MetricFamily::default();
-        family.set_name(self.0.desc.fq_name.clone());
-        family.set_help(self.0.desc.help.clone());
-        family.set_field_type(MetricType::SUMMARY);
-        family.set_metric(vec![metric]);
-        vec![family]
     }
 }

@@ -1,5 +1,5 @@
 //! What Prometheus is told. Each area has a struct of its families beside its code, with `register`; here are
-//! the families themselves, and those of the server.
+//! the families themselves, and what the server's own numbers look like.
 //!
 //! - Names and units follow Prometheus' conventions; the server's are Apache's.
 //! - A label's values are the members of an enum, so that nothing that somebody wrote becomes one.
@@ -8,5 +8,5 @@
 mod families;
 mod server;
 
-pub use families::{CounterBy, Label, Summary, counter, gauge, histogram, process, register};
-pub use server::{ServerMetrics, ServerSubject};
+pub use families::{CounterBy, Label, counter, gauge, histogram, process, register};
+pub use server::ServerSubject;

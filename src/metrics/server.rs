@@ -1,151 +1,118 @@
-//! The server's metrics, under Apache's names where Apache has them (`ZooKeeperServer.registerMetrics`,
-//! `ServerMetrics`).
+//! The server's metrics for Prometheus, under Apache's names and of Apache's kinds
+//! (`PrometheusMetricsProvider`). A summary of Apache's that has a median has none here, only its sum and count.
 
-use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntGauge, Registry};
-use zab::{Report, Reporter};
+use prometheus::Registry;
+use prometheus::proto::{self, MetricFamily, MetricType};
+use zab::Reporter;
+use zab::server::metrics::{Metric, Number, Value};
+use zab::server::stats::{Quantiles, Spread};
 
-use super::{Summary, counter, gauge, process, register};
+use super::process;
 use crate::http::Subject;
-
-/// What a server reports, as families.
-#[derive(Debug)]
-pub struct ServerMetrics {
-    znode_count: IntGauge,
-    ephemerals_count: IntGauge,
-    watch_count: IntGauge,
-    approximate_data_size: IntGauge,
-    num_alive_connections: IntGauge,
-    global_sessions: IntGauge,
-    outstanding_requests: IntGauge,
-    packets_received: IntGauge,
-    packets_sent: IntGauge,
-    uptime: IntGauge,
-    auth_failed_count: IntGauge,
-    bytes_received_count: IntCounter,
-    connection_request_count: IntCounter,
-    stale_sessions_expired: IntCounter,
-    fsynctime: Summary,
-    snapshottime: Summary,
-}
 
 /// A server, as whoever watches over it sees it.
 #[derive(Debug)]
 pub struct ServerSubject {
     reporter: Reporter,
-    metrics: ServerMetrics,
-    registry: Registry,
+    process: Registry,
 }
 
 const SILENT: &str = "the server does not answer";
-
-impl Default for ServerMetrics {
-    fn default() -> Self {
-        ServerMetrics {
-            znode_count: gauge("znode_count", "Znodes."),
-            ephemerals_count: gauge("ephemerals_count", "Ephemeral znodes."),
-            watch_count: gauge("watch_count", "Watches."),
-            approximate_data_size: gauge("approximate_data_size", "Bytes of paths and data."),
-            num_alive_connections: gauge("num_alive_connections", "Connections of clients."),
-            global_sessions: gauge("global_sessions", "Sessions, attached or not."),
-            outstanding_requests: gauge("outstanding_requests", "Proposals that are not committed yet."),
-            packets_received: gauge("packets_received", "Messages received since the start."),
-            packets_sent: gauge("packets_sent", "Messages sent since the start."),
-            uptime: gauge("uptime", "Milliseconds since the start."),
-            auth_failed_count: gauge("auth_failed_count", "Credentials that were refused since the start."),
-            bytes_received_count: counter("bytes_received_count", "Bytes of messages received."),
-            connection_request_count: counter(
-                "connection_request_count",
-                "Requests for a session, new or resumed.",
-            ),
-            stale_sessions_expired: counter("stale_sessions_expired", "Sessions that have expired."),
-            fsynctime: Summary::of_millis("fsynctime", "Milliseconds of log writes with their fdatasync."),
-            snapshottime: Summary::of_millis("snapshottime", "Milliseconds of snapshots while serving."),
-        }
-    }
-}
-
-impl ServerMetrics {
-    /// Registers all families.
-    pub fn register(&self, registry: &Registry) {
-        let gauges = [
-            &self.znode_count,
-            &self.ephemerals_count,
-            &self.watch_count,
-            &self.approximate_data_size,
-            &self.num_alive_connections,
-            &self.global_sessions,
-            &self.outstanding_requests,
-            &self.packets_received,
-            &self.packets_sent,
-            &self.uptime,
-            &self.auth_failed_count,
-        ];
-        gauges.into_iter().for_each(|gauge| register(registry, gauge.clone()));
-        let counters =
-            [&self.bytes_received_count, &self.connection_request_count, &self.stale_sessions_expired];
-        counters.into_iter().for_each(|counter| register(registry, counter.clone()));
-        register(registry, self.fsynctime.clone());
-        register(registry, self.snapshottime.clone());
-    }
-
-    /// Takes over what the server reports.
-    pub fn set(&self, report: &Report) {
-        let Report { view, uptime, syncs, snapshots } = report;
-        let size = |gauge: &IntGauge, size: usize| gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
-        let count = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        size(&self.znode_count, view.znodes);
-        size(&self.ephemerals_count, view.ephemerals);
-        size(&self.watch_count, view.watches);
-        count(&self.approximate_data_size, view.data_bytes);
-        size(&self.num_alive_connections, view.connections);
-        size(&self.global_sessions, view.sessions);
-        size(&self.outstanding_requests, view.outstanding);
-        count(&self.packets_received, view.stats.received);
-        count(&self.packets_sent, view.stats.sent);
-        count(&self.auth_failed_count, view.stats.auth_failed);
-        self.uptime.set(i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX));
-        raise(&self.bytes_received_count, view.stats.received_bytes);
-        raise(&self.connection_request_count, view.stats.connect_requests);
-        raise(&self.stale_sessions_expired, view.stats.expired);
-        self.fsynctime.set(*syncs);
-        self.snapshottime.set(*snapshots);
-    }
-}
 
 impl ServerSubject {
     /// Looks at a server.
     #[must_use]
     pub fn new(reporter: Reporter) -> Self {
-        let (metrics, registry) = (ServerMetrics::default(), Registry::new());
-        metrics.register(&registry);
+        let registry = Registry::new();
         process(&registry);
-        ServerSubject { reporter, metrics, registry }
+        ServerSubject { reporter, process: registry }
     }
 
-    async fn answers(&self) -> Result<Report, &'static str> {
-        self.reporter.report().await.ok_or(SILENT)
+    async fn metrics(&self) -> Result<Vec<Metric>, &'static str> {
+        self.reporter.report().await.map(|report| report.metrics).ok_or(SILENT)
     }
 }
 
 impl Subject for ServerSubject {
     /// Its one task answers.
     async fn live(&self) -> Result<(), &'static str> {
-        self.answers().await.map(drop)
+        self.metrics().await.map(drop)
     }
 
     /// A server that runs serves: it listens only when it has recovered.
     async fn ready(&self) -> Result<(), &'static str> {
-        self.answers().await.map(drop)
+        self.metrics().await.map(drop)
     }
 
     async fn families(&self) -> Result<Vec<MetricFamily>, &'static str> {
-        self.metrics.set(&self.answers().await?);
-        Ok(self.registry.gather())
+        let mut families: Vec<MetricFamily> = self.metrics().await?.iter().map(family).collect();
+        families.extend(self.process.gather());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        Ok(families)
     }
 }
 
-/// Two scrapes at the same time may come here in either order.
-fn raise(counter: &IntCounter, to: u64) {
-    counter.inc_by(to.saturating_sub(counter.get()));
+fn family(metric: &Metric) -> MetricFamily {
+    let (kind, metrics) = match &metric.value {
+        Value::Gauge(number) => (MetricType::GAUGE, vec![gauge(*number)]),
+        Value::Gauges(members) => (MetricType::GAUGE, members.iter().map(keyed).collect()),
+        Value::Counter(count) => (MetricType::COUNTER, vec![counter(*count)]),
+        Value::Summary(spread) => (MetricType::SUMMARY, vec![summary(spread, &[])]),
+        Value::Distribution(spread, quantiles) => {
+            let Quantiles { p50, p90, p99, .. } = *quantiles;
+            (MetricType::SUMMARY, vec![summary(spread, &[(0.5, p50), (0.9, p90), (0.99, p99)])])
+        }
+    };
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn gauge(number: Number) -> proto::Metric {
+    let mut value = proto::Gauge::default();
+    value.set_value(match number {
+        Number::Whole(number) => number as f64,
+        Number::Fraction(number) => number,
+    });
+    let mut metric = proto::Metric::default();
+    metric.set_gauge(value);
+    metric
+}
+
+/// A member of a set; Apache's label is `key`.
+fn keyed((key, number): &(String, i64)) -> proto::Metric {
+    let mut label = proto::LabelPair::default();
+    label.set_name("key".to_owned());
+    label.set_value(key.clone());
+    let mut metric = gauge(Number::Whole(*number));
+    metric.set_label(vec![label]);
+    metric
+}
+
+fn counter(count: u64) -> proto::Metric {
+    let mut value = proto::Counter::default();
+    value.set_value(count as f64);
+    let mut metric = proto::Metric::default();
+    metric.set_counter(value);
+    metric
+}
+
+/// Of nothing, quantiles are no numbers, as in Apache's answer.
+fn summary(spread: &Spread, quantiles: &[(f64, u64)]) -> proto::Metric {
+    let quantile = |&(quantile, value): &(f64, u64)| {
+        let mut one = proto::Quantile::default();
+        one.set_quantile(quantile);
+        one.set_value(if spread.count() == 0 { f64::NAN } else { value as f64 });
+        one
+    };
+    let mut value = proto::Summary::default();
+    value.set_sample_count(spread.count());
+    value.set_sample_sum(spread.sum() as f64);
+    value.set_quantile(quantiles.iter().map(quantile).collect());
+    let mut metric = proto::Metric::default();
+    metric.set_summary(value);
+    metric
 }

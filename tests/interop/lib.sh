@@ -2,7 +2,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-zoobridge=$root/target/release/zoobridge
+zoobridge=${ZOOBRIDGE:-$root/target/release/zoobridge}
 dir=$(mktemp -d)
 
 # A port that was free a moment ago.

@@ -29,6 +29,6 @@ pub mod tree;
 
 mod start;
 
-pub use config::{ConfigError, ServerConfig};
+pub use config::{AdminConfig, ConfigError, ServerConfig};
 pub use net::report::{Report, Reporter};
 pub use start::{Server, StartError};

@@ -207,6 +207,11 @@ impl Sessions {
         self.live.is_empty()
     }
 
+    /// When sessions expire unless they are heard of, and which; the earliest first.
+    pub fn expiry(&self) -> impl Iterator<Item = (Duration, Vec<SessionId>)> + '_ {
+        self.buckets.iter().map(|(at, ids)| (*at, ids.iter().copied().collect()))
+    }
+
     /// The end of the tick in which `now + timeout` falls.
     fn bucket(&self, now: Duration, timeout: Duration) -> Duration {
         let tick = self.tick.as_millis().max(1);

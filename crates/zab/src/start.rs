@@ -14,9 +14,10 @@ use crate::net::driver::Driver;
 use crate::net::listener::Shared;
 use crate::net::log_thread;
 use crate::net::ports::Ports;
-use crate::net::report::{DiskTimes, Reporter};
+use crate::net::report::{Facts, Reporter, TRACE_MASK, Tally};
 use crate::net::snapshot_thread::{SnapshotOptions, write_snapshot};
 use crate::net::tls::TlsError;
+use crate::net::words::Words;
 use crate::server::audit;
 use crate::server::core::{Core, Now};
 use crate::session_key::{SessionKeyError, load_or_create};
@@ -85,10 +86,11 @@ impl Server {
     /// # Errors
     /// The data cannot be used or the port cannot be had.
     pub async fn start(config: ServerConfig) -> Result<Server, StartError> {
-        let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&opening));
+        let (opening, tally) = (config.clone(), Arc::new(Tally::default()));
+        let opening_tally = Arc::clone(&tally);
+        let opened = tokio::task::spawn_blocking(move || open(&opening, &opening_tally));
         let opened = opened.await.map_err(|_| StartError::Interrupted)??;
-        Self::serve(config, Box::new(opened.storage), opened.tree, opened.is_snapshot_due).await
+        Self::serve(config, Box::new(opened.storage), opened.tree, opened.is_snapshot_due, tally).await
     }
 
     /// Serves a recovered tree over any storage.
@@ -100,7 +102,7 @@ impl Server {
         storage: Box<dyn Storage>,
         tree: Tree,
     ) -> Result<Server, StartError> {
-        Self::serve(config, storage, tree, false).await
+        Self::serve(config, storage, tree, false, Arc::default()).await
     }
 
     async fn serve(
@@ -108,6 +110,7 @@ impl Server {
         storage: Box<dyn Storage>,
         tree: Tree,
         is_snapshot_due: bool,
+        tally: Arc<Tally>,
     ) -> Result<Server, StartError> {
         let passwords = match config.sessions.passwords {
             PasswordKind::Derived => Passwords::Derived,
@@ -123,19 +126,17 @@ impl Server {
         let (log, log_rx) = blocking::channel();
         let (logged, logged_rx) = mpsc::unbounded_channel();
         let (questions, questions_rx) = mpsc::channel(QUESTIONS);
-        let disk = Arc::new(DiskTimes::default());
-        let log_disk = Arc::clone(&disk);
+        let log_tally = Arc::clone(&tally);
         let log_stop = stop.clone();
         let log_ended = std::thread::Builder::new()
             .name("zab-log".to_owned())
             .spawn(move || {
-                let ended = log_thread::run(storage, &log_rx, &logged, &log_disk);
+                let ended = log_thread::run(storage, &log_rx, &logged, &log_tally);
                 log_stop.cancel();
                 ended
             })
             .map_err(StartError::Thread)?;
         tracing::info!(%address, ?secure_address, zxid = %tree.last_zxid(), znodes = tree.len(), "serving clients");
-        let shared = Shared::new(&config.limits, config.max_buffer, inputs, handles, stop.clone());
         let is_audited = config.security.audit;
         let snapshots = SnapshotOptions {
             retention: retention(&config),
@@ -143,12 +144,22 @@ impl Server {
             logged_bytes: config.storage.snap_size_limit,
         };
         let started = Instant::now();
+        let facts = Facts {
+            config: config.clone(),
+            address,
+            secure_address,
+            started,
+            tally: Arc::clone(&tally),
+            trace_mask: TRACE_MASK.into(),
+        };
+        let reporter = Reporter { questions, facts: Arc::new(facts) };
+        let (limits, words) = (&config.limits, Words::new(reporter.clone()));
+        let shared = Shared::new(limits, config.max_buffer, words, inputs, handles, stop.clone());
         let now = Now { uptime: Duration::ZERO, wall_ms: wall_ms() };
         let mut core = Core::new(config, tree, now).with_passwords(passwords);
         if is_snapshot_due {
             core.begin_snapshot();
         }
-        let reporter = Reporter { questions, started, disk: Arc::clone(&disk) };
         let driver = Driver {
             core,
             started,
@@ -157,7 +168,7 @@ impl Server {
             logged: logged_rx,
             log,
             questions: questions_rx,
-            disk,
+            tally,
             snapshots,
             snapshot_at: 0,
             stop: stop.clone(),
@@ -240,7 +251,7 @@ struct Opened {
 
 /// Recovers what is on the disk. Without a snapshot the first thing written is one, since no ZooKeeper starts on
 /// logs alone. Otherwise, unlike Apache's (`ZooKeeperServer.loadData`), the server does not wait for one.
-fn open(config: &ServerConfig) -> Result<Opened, StartError> {
+fn open(config: &ServerConfig, tally: &Tally) -> Result<Opened, StartError> {
     let options = StorageOptions {
         pre_alloc_bytes: config.pre_alloc_bytes,
         force_sync: config.force_sync,
@@ -251,11 +262,14 @@ fn open(config: &ServerConfig) -> Result<Opened, StartError> {
     };
     let failed = |source| StartError::Storage { dir: config.data_dir.clone(), source: Box::new(source) };
     let log_dir = config.log_dir.as_ref().unwrap_or(&config.data_dir);
+    let began = Instant::now();
     let mut restoring = Restoring::default();
     let (storage, last) =
         DiskStorage::open(&config.data_dir, log_dir, options, &mut restoring).map_err(failed)?;
     let (had_snapshot, replayed) = (restoring.had_snapshot(), restoring.replayed());
     let (tree, mismatches) = restoring.finish();
+    tally.recovery.add(began.elapsed());
+    tally.digest_mismatches.fetch_add(mismatches, std::sync::atomic::Ordering::Relaxed);
     tracing::info!(%last, replayed, mismatches, "recovered");
     if !had_snapshot {
         let sink = storage.snapshot_writer(tree.last_zxid()).map_err(failed)?;

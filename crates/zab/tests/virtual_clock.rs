@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use zab::ServerConfig;
+use zab::server::connection::Peer;
 use zab::server::core::{Core, Input, Now, Output};
 use zab::tree::Tree;
 use zab::tree::watches::ConnectionId;
@@ -108,7 +109,10 @@ impl World {
     }
 
     fn greet(&mut self, id: ConnectionId, session_id: SessionId, timeout_ms: i32) {
-        self.input(Input::Opened(id, std::net::Ipv4Addr::LOCALHOST.into()));
+        self.input(Input::Opened(
+            id,
+            Peer { address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)), is_secure: false },
+        ));
         let password = Some(Bytes::copy_from_slice(&derived_password(session_id)));
         let body = ConnectRequestBody {
             protocol_version: 0,

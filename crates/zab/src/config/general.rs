@@ -190,18 +190,4 @@ pub(super) const KEYS: &[Group] = &[
             "kinit",
         ],
     },
-    Group {
-        treatment: Warned("there is no AdminServer"),
-        keys: &[
-            "admin.enableServer",
-            "admin.serverAddress",
-            "admin.serverPort",
-            "admin.commandURL",
-            "admin.idleTimeout",
-            "admin.httpVersion",
-            "admin.rateLimiterIntervalInMS",
-            "admin.snapshot.enabled",
-            "admin.restore.enabled",
-        ],
-    },
 ];

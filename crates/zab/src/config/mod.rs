@@ -4,6 +4,7 @@
 //! [`ServerConfig`] is what is true. Each area lists its keys beside its code: whoever implements one moves it to
 //! [`Treatment::Honoured`] and takes it in `set`.
 
+mod admin;
 mod error;
 mod general;
 mod limits;
@@ -16,6 +17,7 @@ mod settings;
 mod storage;
 mod tls;
 
+pub use admin::AdminConfig;
 pub use error::ConfigError;
 pub use limits::{Limits, ThrottleSettings};
 pub use registry::{Group, Treatment, known};

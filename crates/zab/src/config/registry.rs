@@ -2,7 +2,7 @@
 //! with what becomes of it here. Keys of ours that Apache does not have are listed with those of their area.
 
 use super::settings::Setting;
-use super::{ConfigError, general, limits, metrics, security, sessions, storage};
+use super::{ConfigError, admin, general, limits, metrics, security, sessions, storage};
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Group {
 }
 
 /// The keys of each area.
-const AREAS: [&[Group]; 6] =
-    [general::KEYS, limits::KEYS, metrics::KEYS, security::KEYS, sessions::KEYS, storage::KEYS];
+const AREAS: [&[Group]; 7] =
+    [general::KEYS, storage::KEYS, sessions::KEYS, limits::KEYS, metrics::KEYS, admin::KEYS, security::KEYS];
 
 /// All keys that are known, and what becomes of each.
 pub fn known() -> impl Iterator<Item = (&'static str, Treatment)> {
@@ -112,6 +112,47 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), count);
         assert!(count > 200, "{count}");
+    }
+
+    /// `docs/zoo-cfg.md`.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Keys of `zoo.cfg`\n\n\
+             What becomes of every key of Apache ZooKeeper 3.9: those of `zoo.cfg`, and the system properties of its \
+             server, which are given here without `zookeeper.`.\n\
+             A key that is none of them stops the start if it looks like a misspelt one, and is named in a warning \
+             otherwise.\n\
+             The last keys of a group may be ours.\n\
+             A test writes this page (`ZOO_CFG_PAGE=write cargo test -p zab --lib config`).\n",
+        );
+        let list = |keys: Vec<&str>| {
+            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            keys.join(", ")
+        };
+        let honoured = known().filter(|(_, treatment)| *treatment == Treatment::Honoured);
+        page += &format!("\n## Honoured\n\n{}\n", list(honoured.map(|(key, _)| key).collect()));
+        page += "\n## Accepted with a warning: they change nothing\n\n| keys | why |\n|---|---|\n";
+        for group in AREAS.into_iter().flatten() {
+            if let Treatment::Warned(why) = group.treatment {
+                page += &format!("| {} | {why} |\n", list(group.keys.to_vec()));
+            }
+        }
+        page += "\n## Refused: they stop the start\n\n| keys | unless | why |\n|---|---|---|\n";
+        for group in AREAS.into_iter().flatten() {
+            if let Treatment::Refused { harmless, why } = group.treatment {
+                page += &format!("| {} | {} | {why} |\n", list(group.keys.to_vec()), list(harmless.to_vec()));
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn the_page_says_what_becomes_of_every_key() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/zoo-cfg.md");
+        if std::env::var_os("ZOO_CFG_PAGE").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), page(), "write it anew, as it says");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use zk_wire::jute::DEFAULT_MAX_BUFFER;
 
 use super::ConfigError;
+use super::admin::{Admin, AdminConfig};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::registry::{Verdict, judge};
@@ -59,6 +60,10 @@ pub struct ServerConfig {
     /// `metricsProvider.httpHost` and `metricsProvider.httpPort`, if `metricsProvider.className` is Apache's
     /// for Prometheus. Whoever embeds the server serves them.
     pub metrics_address: Option<SocketAddr>,
+    /// The AdminServer, if there is to be one. Whoever embeds the server starts it.
+    pub admin: Option<AdminConfig>,
+    /// The settings as they were read, for those who ask; secrets are not among them.
+    pub initial: Vec<(String, String)>,
     /// The byte in session ids that names the server.
     pub server_id: u8,
     /// Who may connect, and what they may do.
@@ -97,6 +102,8 @@ impl ServerConfig {
             reaper: ReaperConfig::default(),
             words: vec!["srvr".to_owned()],
             metrics_address: None,
+            admin: None,
+            initial: Vec::new(),
             server_id: 1,
             security: SecurityConfig::default(),
             limits: Limits::default(),
@@ -130,20 +137,24 @@ impl ServerConfig {
         config.client_address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_CLIENT_PORT));
         config.min_session_timeout_ms = 0;
         config.max_session_timeout_ms = 0;
-        let (mut metrics, mut security) = (Metrics::default(), Security::default());
+        let mut metrics = Metrics::default();
+        let (mut admin, mut security) = (Admin::default(), Security::default());
         for setting in settings {
-            if judge(setting)? == Verdict::Take
-                && !metrics.set(setting)?
-                && !config.storage.set(setting)?
-                && !security.set(setting)?
-                && !config.limits.set(setting)?
-                && !config.set(setting)?
-            {
+            let is_taken = judge(setting)? == Verdict::Ignore
+                || metrics.set(setting)?
+                || admin.set(setting)?
+                || security.set(setting)?
+                || config.storage.set(setting)?
+                || config.limits.set(setting)?
+                || config.set(setting)?;
+            if !is_taken {
                 return Err(setting.invalid("it is listed as honoured, and nobody takes it"));
             }
         }
         config.metrics_address = metrics.address();
         config.security = security.finish(settings)?;
+        config.admin = admin.wanted();
+        config.initial = settings.iter().map(Setting::shown).collect();
         if config.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Missing("dataDir"));
         }
@@ -203,10 +214,10 @@ impl ServerConfig {
         asked_ms.max(self.min_session_timeout_ms).min(self.max_session_timeout_ms)
     }
 
-    /// May this four-letter word be answered?
+    /// May this four-letter word be answered? `srvr` always: Apache's own scripts ask it.
     #[must_use]
     pub fn word_is_allowed(&self, word: &str) -> bool {
-        self.words.iter().any(|allowed| allowed == "*" || allowed == word)
+        word == "srvr" || self.words.iter().any(|allowed| allowed == "*" || allowed == word)
     }
 }
 
@@ -246,7 +257,7 @@ mod tests {
             (4_000, 10_000, 60_000)
         );
         assert_eq!((config.pre_alloc_bytes, config.force_sync), (65_536, false));
-        assert!(config.word_is_allowed("mntr") && !config.word_is_allowed("srvr"));
+        assert!(config.word_is_allowed("mntr") && !config.word_is_allowed("stat"));
     }
 
     #[test]

@@ -118,6 +118,15 @@ impl Setting {
         self.key.strip_prefix("zookeeper.").unwrap_or(&self.key)
     }
 
+    /// Key and value; a secret's value is not shown.
+    pub(super) fn shown(&self) -> (String, String) {
+        let key = self.key.to_lowercase();
+        let is_secret = ["password", "digest", "secret"].iter().any(|word| key.contains(word))
+            && !["digest.enabled", "digestalg", "passwordpath"].iter().any(|end| key.ends_with(end));
+        let value = if is_secret { "********".to_owned() } else { self.value.clone() };
+        (self.key.clone(), value)
+    }
+
     pub(super) fn invalid(&self, reason: &'static str) -> ConfigError {
         let Setting { place, key, value } = self;
         ConfigError::Value { place: place.clone(), key: key.clone(), value: value.clone(), reason }
@@ -207,6 +216,19 @@ mod tests {
         );
         assert!(parse("forceSync=no\nzookeeper.forceSync=yes", "f").is_err());
         assert_eq!(parse("tickTime=1\ntickTime=1", "f").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (text, shown) in [
+            ("ssl.keyStore.password=x", "********"),
+            ("DigestAuthenticationProvider.superDigest=super:x", "********"),
+            ("ssl.keyStore.passwordPath=x", "x"),
+            ("digest.enabled=x", "x"),
+            ("tickTime=x", "x"),
+        ] {
+            assert_eq!(parse(text, "f").unwrap()[0].shown().1, shown, "{text}");
+        }
     }
 
     proptest::proptest! {

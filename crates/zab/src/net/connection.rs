@@ -10,8 +10,9 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::outstanding::Share;
+use super::words::Words;
 use crate::server::core::Input;
-use crate::server::words;
+use crate::server::words::is_word;
 use crate::tree::watches::ConnectionId;
 
 /// Requests of one connection that may be under way; beyond that its socket is not read.
@@ -120,6 +121,7 @@ pub fn serve(
     reader: impl AsyncRead + Unpin + Send + 'static,
     writer: impl AsyncWrite + Unpin + Send + 'static,
     terms: Terms,
+    words: Words,
     inputs: mpsc::Sender<Input>,
     place: impl Send + 'static,
     stop: &CancellationToken,
@@ -130,7 +132,8 @@ pub fn serve(
     let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
     let share = Arc::clone(&terms.share);
     let reader = FrameReader::new(terms, reader);
-    let running = run(reader, writer, inputs, outgoing_rx, places, Arc::clone(&queued), stop.clone());
+    let words = Answers { words, outgoing: outgoing.downgrade(), queued: Arc::clone(&queued) };
+    let running = run(reader, writer, inputs, outgoing_rx, places, words, stop.clone());
     let task = async move {
         running.await;
         drop(place);
@@ -144,10 +147,10 @@ async fn run(
     inputs: mpsc::Sender<Input>,
     outgoing: mpsc::UnboundedReceiver<Batch>,
     places: Arc<Semaphore>,
-    queued: Arc<Queued>,
+    words: Answers,
     stop: CancellationToken,
 ) {
-    let id = reader.terms.id;
+    let (id, queued) = (reader.terms.id, Arc::clone(&words.queued));
     let writing = write(socket, outgoing, Arc::clone(&places), Arc::clone(&queued));
     tokio::select! {
         () = stop.cancelled() => {}
@@ -155,7 +158,7 @@ async fn run(
         () = lingered(&queued) => {
             tracing::debug!(connection = id.0, "a client has not read what was sent before the end");
         }
-        ended = read(&mut reader, &inputs, &places, &queued) => {
+        ended = read(&mut reader, &inputs, &places, &words) => {
             match ended {
                 Err(error @ ReadError::Length { .. }) => {
                     tracing::warn!(connection = id.0, %error, "closing a connection that makes no sense");
@@ -204,24 +207,47 @@ const MAX_READ_BYTES: usize = 64 << 10;
 /// Messages of one connection that go to the driver together.
 const MAX_BATCH: usize = 256;
 
-/// A first message, or a word in its place.
+/// A first message, or a word in its place, with the mask that follows `stmk`.
 enum First {
     Frame(Bytes),
-    Word([u8; 4]),
+    Word([u8; 4], i64),
+}
+
+/// Where answers to words come from, and where they go. Without a driver the connection ends, so it does not
+/// keep the queue open.
+struct Answers {
+    words: Words,
+    outgoing: mpsc::WeakUnboundedSender<Batch>,
+    queued: Arc<Queued>,
+}
+
+impl Answers {
+    async fn send(&self, word: [u8; 4], mask: i64) {
+        let text = self.words.answer(word, mask).await;
+        let Some(outgoing) = self.outgoing.upgrade() else { return };
+        self.queued.bytes.fetch_add(text.len(), Ordering::Relaxed);
+        self.queued.closing.notify_one();
+        let _ = outgoing.send(Batch { frames: text.as_bytes().into(), replies: 0, close: true });
+    }
 }
 
 async fn read(
     reader: &mut FrameReader<impl AsyncRead + Unpin>,
     inputs: &mpsc::Sender<Input>,
     places: &Semaphore,
-    queued: &Queued,
+    words: &Answers,
 ) -> Result<(), ReadError> {
+    let queued = &words.queued;
     let (id, limit) = (reader.terms.id, reader.terms.first_message);
-    let first = tokio::time::timeout(limit, reader.first()).await.map_err(|_| ReadError::Silent(limit))??;
+    let first = tokio::time::timeout(limit, reader.first()).await.map_err(|_| {
+        words.words.tally().sessionless.fetch_add(1, Ordering::Relaxed);
+        ReadError::Silent(limit)
+    })??;
     let mut frame = match first {
         First::Frame(frame) => frame,
-        First::Word(word) => {
-            inputs.send(Input::Word(id, word)).await.map_err(|_| ReadError::Stopping)?;
+        First::Word(word, mask) => {
+            inputs.send(Input::Word(id)).await.map_err(|_| ReadError::Stopping)?;
+            words.send(word, mask).await;
             return std::future::pending().await;
         }
     };
@@ -259,8 +285,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.fill(4).await?;
         let mut length = [0; 4];
         length.copy_from_slice(&self.buffer[..4]);
-        if words::is_word(length) {
-            return Ok(First::Word(length));
+        if &length == b"stmk" {
+            self.fill(12).await?;
+            self.buffer.advance(4);
+            return Ok(First::Word(length, self.buffer.get_i64()));
+        }
+        if is_word(length) {
+            return Ok(First::Word(length, 0));
         }
         self.frame().await.map(First::Frame)
     }
@@ -339,6 +370,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::report::{Facts, Reporter, TRACE_MASK};
     use tokio::io::DuplexStream;
 
     const ID: ConnectionId = ConnectionId(7);
@@ -349,6 +381,21 @@ mod tests {
         client: DuplexStream,
         inputs: mpsc::Receiver<Input>,
         handle: Handle,
+    }
+
+    /// Answers of a server whose core is gone.
+    fn words() -> Words {
+        let mut config = crate::ServerConfig::local("/nowhere".into());
+        config.words = vec!["*".to_owned()];
+        let facts = Facts {
+            config,
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+            secure_address: None,
+            started: std::time::Instant::now(),
+            tally: Arc::default(),
+            trace_mask: TRACE_MASK.into(),
+        };
+        Words::new(Reporter { questions: mpsc::channel(1).0, facts: Arc::new(facts) })
     }
 
     /// Serves a socket that holds so many bytes in each direction.
@@ -364,9 +411,9 @@ mod tests {
         let terms = Terms { id: ID, max_frame: 1 << 20, first_message, share: Arc::clone(&share) };
         let reader = FrameReader::new(terms, read_half);
         let places = Arc::new(Semaphore::new(MAX_OUTSTANDING));
-        let (gathered, of_driver) = (Batch::default(), Arc::clone(&queued));
-        let handle = Handle { outgoing, gathered, share, queued: of_driver, stop: stop.clone() };
-        tokio::spawn(run(reader, write_half, inputs_tx, outgoing_rx, places, queued, stop));
+        let words = Answers { words: words(), outgoing: outgoing.downgrade(), queued: Arc::clone(&queued) };
+        let handle = Handle { outgoing, gathered: Batch::default(), share, queued, stop: stop.clone() };
+        tokio::spawn(run(reader, write_half, inputs_tx, outgoing_rx, places, words, stop));
         Served { client, inputs, handle }
     }
 
@@ -440,7 +487,10 @@ mod tests {
     async fn a_word_is_one_only_in_front() {
         let mut connection = served(64);
         connection.client.write_all(b"ruok").await.unwrap();
-        assert!(matches!(connection.inputs.recv().await, Some(Input::Word(ID, word)) if &word == b"ruok"));
+        assert!(matches!(connection.inputs.recv().await, Some(Input::Word(ID))));
+        let mut answer = Vec::new();
+        connection.client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"imok");
         let mut connection = served(64);
         connection.send(b"hello").await;
         // As a length it is far above the limit.

@@ -11,7 +11,7 @@ use zk_wire::ids::Zxid;
 
 use super::connection::{Handle, Outgoing};
 use super::log_thread::LogRequest;
-use super::report::{DiskTimes, Question};
+use super::report::{Question, Tally};
 use super::snapshot_thread::{SnapshotOptions, SnapshotThread};
 use crate::server::core::{Core, Input, Now, Output};
 use crate::tree::watches::ConnectionId;
@@ -32,8 +32,8 @@ pub struct Driver {
     pub log: blocking::Sender<LogRequest>,
     /// From those who want to know how it is.
     pub questions: mpsc::Receiver<Question>,
-    /// What the disk takes.
-    pub disk: Arc<DiskTimes>,
+    /// What is counted outside of the core.
+    pub tally: Arc<Tally>,
     /// How snapshots are written and kept.
     pub snapshots: SnapshotOptions,
     /// When so many bytes have been logged, a snapshot is due.
@@ -67,7 +67,7 @@ impl Driver {
                 logged = self.logged.recv() => match logged {
                     Some(zxid) => {
                         self.core.handle(self.now(), Input::Logged(zxid));
-                        if self.disk.logged_bytes() >= self.snapshot_at {
+                        if self.tally.logged_bytes() >= self.snapshot_at {
                             self.core.begin_snapshot();
                         }
                     }
@@ -79,7 +79,7 @@ impl Driver {
                     }
                 }
                 // Behind the clients: whoever asks all the time must not keep them from being served.
-                Some(question) = self.questions.recv() => self.answer(question),
+                Some(question) = self.questions.recv() => question(&mut self.core),
                 () = tokio::time::sleep(tick.max(Duration::from_millis(1))) => {}
             }
             let now = self.now();
@@ -98,7 +98,7 @@ impl Driver {
             }
             // Nor must clients that send all the time keep it from being answered.
             if let Ok(question) = self.questions.try_recv() {
-                self.answer(question);
+                question(&mut self.core);
             }
             if !self.send_outputs(&mut connections, &mut snapshot) {
                 break;
@@ -111,11 +111,6 @@ impl Driver {
         if let Some(snapshot) = snapshot {
             let _ = tokio::task::spawn_blocking(|| snapshot.end()).await;
         }
-    }
-
-    fn answer(&self, question: Question) {
-        // Whoever asked may have lost patience.
-        let _ = question.send(self.core.view());
     }
 
     fn now(&self) -> Now {
@@ -139,10 +134,10 @@ impl Driver {
                     continue;
                 }
                 Output::Snapshot(head) => {
-                    let (before, disk) = (snapshot.take(), Arc::clone(&self.disk));
+                    let (before, tally) = (snapshot.take(), Arc::clone(&self.tally));
                     self.snapshot_at =
-                        disk.logged_bytes().saturating_add(self.snapshots.due_after(head.zxid));
-                    match SnapshotThread::begin(head, &self.log, self.snapshots, disk, before) {
+                        tally.logged_bytes().saturating_add(self.snapshots.due_after(head.zxid));
+                    match SnapshotThread::begin(head, &self.log, self.snapshots, tally, before) {
                         Ok(begun) => *snapshot = Some(begun),
                         Err(error) => tracing::error!(%error, "no thread for a snapshot can be had"),
                     }
@@ -171,6 +166,7 @@ impl Driver {
 mod tests {
     use super::*;
     use crate::config::ServerConfig;
+    use crate::server::connection::Peer;
     use crate::storage::{Restore, Retention};
     use crate::tree::Tree;
     use crate::tree::restore::Restoring;
@@ -208,18 +204,19 @@ mod tests {
         let (_handles, handles) = mpsc::unbounded_channel();
         let (_logged, logged) = mpsc::unbounded_channel();
         let (questions_tx, questions) = mpsc::channel(1);
-        let (question, mut answer) = tokio::sync::oneshot::channel();
-        questions_tx.try_send(question).unwrap();
+        let (told, answer) = std::sync::mpsc::channel();
+        let question: Question = Box::new(move |core: &mut Core| told.send(core.view()).unwrap());
+        assert!(questions_tx.try_send(question).is_ok());
         let (log, requests) = blocking::channel();
         for n in 0..4 * MAX_BATCH as u64 {
-            let address = std::net::Ipv4Addr::LOCALHOST.into();
-            inputs_tx.try_send(Input::Opened(ConnectionId(n), address)).unwrap();
+            let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
+            inputs_tx.try_send(Input::Opened(ConnectionId(n), Peer { address, is_secure: false })).unwrap();
             inputs_tx.try_send(Input::Frame(ConnectionId(n), connect_request())).unwrap();
         }
         drop(inputs_tx);
         // Long enough ago for the session to be due.
         let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        let (disk, stop) = (Arc::default(), CancellationToken::new());
+        let (tally, stop) = (Arc::default(), CancellationToken::new());
         let snapshots = SnapshotOptions {
             retention: Retention { snapshots: 3, min_free_bytes: 0 },
             bytes_per_second: 0,
@@ -233,7 +230,7 @@ mod tests {
             logged,
             log,
             questions,
-            disk,
+            tally,
             snapshots,
             snapshot_at: 0,
             stop,

@@ -1,7 +1,7 @@
 //! Accepts clients on one port, as many as are allowed, and speaks TLS with those who do.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{self, Handle};
 use super::outstanding::Outstanding;
 use super::tls::Tls;
+use super::words::Words;
 use crate::config::Limits;
+use crate::server::connection::Peer;
 use crate::server::core::Input;
 use crate::tree::watches::ConnectionId;
 
@@ -51,6 +53,8 @@ pub struct Shared {
     pub first_message: Duration,
     /// Requests under way.
     pub outstanding: Arc<Outstanding>,
+    /// Answers four-letter words.
+    pub words: Words,
     /// To the driver.
     pub inputs: mpsc::Sender<Input>,
     /// To the driver, ahead of the connection's inputs.
@@ -85,6 +89,7 @@ impl Shared {
     pub fn new(
         limits: &Limits,
         max_frame: usize,
+        words: Words,
         inputs: mpsc::Sender<Input>,
         handles: mpsc::UnboundedSender<(ConnectionId, Handle)>,
         stop: CancellationToken,
@@ -94,6 +99,7 @@ impl Shared {
             max_frame,
             first_message: limits.first_message,
             outstanding: Outstanding::new(limits),
+            words,
             inputs,
             handles,
             stop,
@@ -108,12 +114,12 @@ impl Shared {
     async fn begin(
         &self,
         (reader, writer): (impl AsyncRead + Unpin + Send + 'static, impl AsyncWrite + Unpin + Send + 'static),
-        address: IpAddr,
+        peer: Peer,
         subject: Option<String>,
         place: impl Send + 'static,
     ) {
         let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        if self.inputs.send(Input::Opened(id, address)).await.is_err() {
+        if self.inputs.send(Input::Opened(id, peer)).await.is_err() {
             return;
         }
         if let Some(subject) = subject
@@ -127,7 +133,15 @@ impl Shared {
             first_message: self.first_message,
             share: self.outstanding.share(),
         };
-        let (handle, task) = connection::serve(reader, writer, terms, self.inputs.clone(), place, &self.stop);
+        let (handle, task) = connection::serve(
+            reader,
+            writer,
+            terms,
+            self.words.clone(),
+            self.inputs.clone(),
+            place,
+            &self.stop,
+        );
         if self.handles.send((id, handle)).is_ok() {
             tokio::spawn(task);
         }
@@ -144,7 +158,7 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((socket, peer)) => self.admit(socket, peer.ip().to_canonical(), &addresses).await,
+                Ok((socket, peer)) => self.admit(socket, peer, &addresses).await,
                 Err(error) => {
                     // Out of descriptors, usually: those that close make room.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -154,22 +168,27 @@ impl Listener {
         }
     }
 
-    async fn admit(&self, socket: TcpStream, address: IpAddr, addresses: &Addresses) {
-        let shared = &self.shared;
+    async fn admit(&self, socket: TcpStream, peer: SocketAddr, addresses: &Addresses) {
+        let (shared, address) = (&self.shared, peer.ip().to_canonical());
         let Some(place) = Counted::enter(&shared.connections, shared.max_connections) else {
             tracing::warn!(%address, limit = shared.max_connections, "too many connections (maxCnxns)");
+            shared.words.tally().rejected.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let Some(address_place) = addresses.enter(address, self.max_per_address) else {
             tracing::warn!(%address, limit = self.max_per_address, "too many connections from one address (maxClientCnxns)");
+            shared.words.tally().rejected.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let place = (place, address_place);
         let _ = socket.set_nodelay(true);
         match &self.encryption {
-            Encryption::Off => shared.begin(socket.into_split(), address, None, place).await,
-            Encryption::On(tls) => self.shake_hands(socket, address, place, Arc::clone(tls), true),
-            Encryption::Either(tls) => self.shake_hands(socket, address, place, Arc::clone(tls), false),
+            Encryption::Off => {
+                let peer = Peer { address: peer, is_secure: false };
+                shared.begin(socket.into_split(), peer, None, place).await;
+            }
+            Encryption::On(tls) => self.shake_hands(socket, peer, place, Arc::clone(tls), true),
+            Encryption::Either(tls) => self.shake_hands(socket, peer, place, Arc::clone(tls), false),
         }
     }
 
@@ -177,7 +196,7 @@ impl Listener {
     fn shake_hands(
         &self,
         socket: TcpStream,
-        address: IpAddr,
+        address: SocketAddr,
         place: impl Send + 'static,
         tls: Arc<Tls>,
         must: bool,
@@ -192,13 +211,15 @@ impl Listener {
             let opening = async {
                 if !must && !begins_with_handshake(&socket, tls.handshake_timeout()).await {
                     drop(handshake);
-                    return shared.begin(socket.into_split(), address, None, place).await;
+                    let peer = Peer { address, is_secure: false };
+                    return shared.begin(socket.into_split(), peer, None, place).await;
                 }
                 let accepted = tls.accept(socket).await;
                 drop(handshake);
                 match accepted {
                     Ok((stream, subject)) => {
-                        shared.begin(tokio::io::split(stream), address, subject, place).await;
+                        let peer = Peer { address, is_secure: true };
+                        shared.begin(tokio::io::split(stream), peer, subject, place).await;
                     }
                     Err(error) => tracing::warn!(%address, %error, "closing a connection without TLS"),
                 }

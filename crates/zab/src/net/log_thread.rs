@@ -9,7 +9,7 @@ use zk_wire::ids::Zxid;
 use zk_wire::jute::Jute;
 use zk_wire::txn::LoggedTxn;
 
-use super::report::DiskTimes;
+use super::report::Tally;
 use crate::storage::{Purger, SnapshotSink, Storage, StorageError};
 
 /// What the thread is asked to do, in order.
@@ -32,11 +32,11 @@ pub fn run(
     mut storage: Box<dyn Storage>,
     requests: &mpsc::Receiver<LogRequest>,
     logged: &UnboundedSender<Zxid>,
-    disk: &DiskTimes,
+    tally: &Tally,
 ) -> Result<(), StorageError> {
     let mut entry = Vec::new();
     while let Ok(first) = requests.recv() {
-        let mut last = None;
+        let (mut last, mut appended) = (None, 0);
         let batch = std::iter::once(first).chain(requests.try_iter()).take(MAX_BATCH);
         for request in batch {
             match request {
@@ -44,8 +44,9 @@ pub fn run(
                     entry.clear();
                     txn.write(&mut entry);
                     storage.append(txn.header.zxid, &entry)?;
-                    disk.logged(entry.len());
+                    tally.logged(entry.len());
                     last = Some(txn.header.zxid);
+                    appended += 1;
                 }
                 LogRequest::BeginSnapshot(zxid, reply) => begin_snapshot(storage.as_mut(), zxid, reply)?,
             }
@@ -53,7 +54,8 @@ pub fn run(
         if let Some(zxid) = last {
             let began = Instant::now();
             storage.sync()?;
-            disk.syncs.add(began.elapsed());
+            tally.syncs.add(began.elapsed());
+            tally.sync_batches.add_amount(appended);
             // The driver is gone only when the server stops; what was logged stays logged.
             let _ = logged.send(zxid);
         }

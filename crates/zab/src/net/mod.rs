@@ -11,6 +11,8 @@ pub mod listener;
 pub mod log_thread;
 pub mod outstanding;
 pub mod ports;
+pub mod process;
 pub mod report;
 pub mod snapshot_thread;
 pub mod tls;
+pub mod words;

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use zk_wire::ids::Zxid;
 
 use super::log_thread::LogRequest;
-use super::report::DiskTimes;
+use super::report::Tally;
 use crate::server::core::Core;
 use crate::server::snapshot::{SnapshotHead, SnapshotPart};
 use crate::storage::{Retention, SnapshotSink, StorageError};
@@ -65,7 +66,7 @@ impl SnapshotThread {
         head: SnapshotHead,
         log: &blocking::Sender<LogRequest>,
         options: SnapshotOptions,
-        disk: Arc<DiskTimes>,
+        tally: Arc<Tally>,
         before: Option<SnapshotThread>,
     ) -> io::Result<Self> {
         let (opened, opening) = oneshot::channel();
@@ -78,7 +79,7 @@ impl SnapshotThread {
                 before.end();
             }
             let Ok((sink, purger)) = opening.blocking_recv() else { return };
-            run(sink, &head, written, &disk);
+            run(sink, &head, written, &tally);
             if let Err(error) = purger.purge(options.retention) {
                 tracing::warn!(error = &error as &dyn Error, "old snapshots and logs stay");
             }
@@ -142,20 +143,16 @@ impl SnapshotThread {
     }
 }
 
-fn run(
-    sink: Box<dyn SnapshotSink>,
-    head: &SnapshotHead,
-    parts: mpsc::Receiver<SnapshotPart>,
-    disk: &DiskTimes,
-) {
+fn run(sink: Box<dyn SnapshotSink>, head: &SnapshotHead, parts: mpsc::Receiver<SnapshotPart>, tally: &Tally) {
     let (began, zxid) = (Instant::now(), head.zxid);
     match write_parts(sink, head, parts) {
         Ok(Some(last)) => {
-            disk.snapshots.add(began.elapsed());
+            tally.snapshots.add(began.elapsed());
             tracing::info!(%zxid, %last, "a snapshot is written");
         }
         Ok(None) => tracing::info!(%zxid, "a snapshot was given up"),
         Err(error) => {
+            tally.snapshot_errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%zxid, error = &error as &dyn Error, "a snapshot was not written");
         }
     }

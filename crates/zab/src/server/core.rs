@@ -13,7 +13,6 @@ mod authentication;
 pub(in crate::server) mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +27,12 @@ use zk_wire::request::{DeleteRequest, PathRequest, Request, RequestError, Reques
 use zk_wire::txn::{LoggedTxn, Txn};
 
 use super::audit::{self, Audit};
-use super::connection::{Connection, Stage, Waiting};
+use super::connection::{Connection, Peer, Stage, Waiting};
+use super::digests::DigestLog;
 use super::reads::{Read, SYNTHESISED};
 use super::reaper::Reaper;
 use super::snapshot::{SnapshotHead, SnapshotPart};
-use super::stats::Stats;
+use super::stats::{Distribution, LastAnswer, Stats, millis as millis_of};
 use super::throttle::{ConnectionThrottle, Wanted};
 use crate::access::Identities;
 use crate::config::ServerConfig;
@@ -57,15 +57,15 @@ pub struct Now {
 #[derive(Debug)]
 pub enum Input {
     /// A client has connected.
-    Opened(ConnectionId, IpAddr),
+    Opened(ConnectionId, Peer),
     /// Its peer has proven to hold the key of a trusted certificate with this subject (RFC 2253).
     Certified(ConnectionId, String),
     /// A whole message of a client, without its length.
     Frame(ConnectionId, Bytes),
     /// A connection is gone.
     Closed(ConnectionId),
-    /// A four-letter word instead of a first message.
-    Word(ConnectionId, [u8; 4]),
+    /// A four-letter word instead of a first message; whoever read it answers it.
+    Word(ConnectionId),
     /// The log is durable up to this transaction.
     Logged(Zxid),
     /// Time has passed.
@@ -90,21 +90,26 @@ pub enum Output {
 /// The state of a server.
 #[derive(Debug)]
 pub struct Core {
-    config: ServerConfig,
-    tree: Tree,
+    pub(super) config: ServerConfig,
+    pub(super) tree: Tree,
     prep: Prep,
-    engine: Engine,
-    sessions: Sessions,
+    pub(super) engine: Engine,
+    pub(super) sessions: Sessions,
     passwords: Passwords,
-    watches: Watches,
-    connections: HashMap<ConnectionId, Connection>,
+    pub(super) watches: Watches,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
     /// Which connection waits for which transaction, in their order.
     origins: VecDeque<(Zxid, ConnectionId)>,
     /// Connections whose next answer is a sync.
     syncing: VecDeque<ConnectionId>,
     /// Messages that came before their session was committed.
     early: HashMap<ConnectionId, VecDeque<Bytes>>,
-    stats: Stats,
+    pub(super) stats: Stats,
+    pub(super) digests: DigestLog,
+    pub(super) read_latency: Distribution,
+    pub(super) update_latency: Distribution,
+    /// When the input at hand came.
+    pub(super) now: Now,
     outputs: Vec<Output>,
     commands: Vec<Command>,
     snapshot_at: Zxid,
@@ -161,6 +166,10 @@ impl Core {
             syncing: VecDeque::new(),
             early: HashMap::new(),
             stats: Stats::default(),
+            digests: DigestLog::default(),
+            read_latency: Distribution::default(),
+            update_latency: Distribution::default(),
+            now,
             outputs: Vec::new(),
             commands: Vec::new(),
             reaper,
@@ -179,15 +188,22 @@ impl Core {
 
     /// Takes one input. What must be done about it is collected until [`Core::outputs`].
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
         match input {
-            Input::Opened(id, address) => {
-                let who = Identities::of_address(address, Arc::clone(&self.config.security.rules));
-                self.connections.insert(id, Connection::new(who));
+            Input::Opened(id, peer) => {
+                let ip = peer.address.ip().to_canonical();
+                let who = Identities::of_address(ip, Arc::clone(&self.config.security.rules));
+                self.connections.insert(id, Connection::new(who, peer, now.wall_ms));
             }
             Input::Certified(id, subject) => self.certified(id, &subject),
             Input::Frame(id, frame) => self.frame(now, id, frame),
             Input::Closed(id) => self.closed(id),
-            Input::Word(id, word) => self.word(id, word),
+            Input::Word(id) => {
+                self.count_received(id, 4);
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stage = Stage::Word;
+                }
+            }
             Input::Logged(zxid) => {
                 self.engine.logged(zxid, &mut self.commands);
                 self.carry_out(now);
@@ -214,13 +230,13 @@ impl Core {
     }
 
     fn frame(&mut self, now: Now, id: ConnectionId, frame: Bytes) {
+        self.count_received(id, frame.len());
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        self.stats.received += 1;
-        self.stats.received_bytes += frame.len() as u64;
         match connection.stage {
             Stage::New => self.connect(now, id, &frame),
+            Stage::Word => {}
             Stage::Connecting { .. } => self.early.entry(id).or_default().push_back(frame),
             Stage::Unproven { .. } => self.prove(now, id, &frame),
             Stage::Established => self.request(now, id, &frame),
@@ -374,7 +390,10 @@ impl Core {
         let mut commands = std::mem::take(&mut self.commands);
         for command in commands.drain(..) {
             match command {
-                Command::Persist(txn) => self.outputs.push(Output::Persist(txn)),
+                Command::Persist(txn) => {
+                    self.stats.proposed += 1;
+                    self.outputs.push(Output::Persist(txn));
+                }
                 Command::Deliver(txn) => self.deliver(now, &txn),
             }
         }
@@ -389,6 +408,7 @@ impl Core {
         let zxid = txn.header.zxid;
         let applied = self.tree.apply(txn);
         self.prep.applied(zxid);
+        self.digests.push(zxid, self.tree.digest());
         debug_assert!(
             txn.digest.is_none_or(|promised| promised.tree_digest == self.tree.digest()),
             "prep and tree agree on {txn:?}"
@@ -432,8 +452,13 @@ impl Core {
             let state = KeeperState::SyncConnected;
             let event = WatcherEvent { kind: notification.kind, state, path: notification.path.to_string() };
             let frame = framed(|out| event.encode(zxid, out));
-            self.stats.sent += notification.to.len() as u64;
-            self.outputs.extend(notification.to.into_iter().map(|id| Output::Notify(id, frame.clone())));
+            let (count, bytes) = (notification.to.len() as u64, frame.len() as u64);
+            self.stats.fired.by(notification.kind).add(count);
+            self.stats.watch_bytes += count * bytes;
+            for id in notification.to {
+                self.count_sent(id);
+                self.outputs.push(Output::Notify(id, frame.clone()));
+            }
         }
     }
 
@@ -441,10 +466,11 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let Some(Waiting::Write { xid, op, zxid: expected }) = connection.waiting.pop_front() else {
+        let Some((Waiting::Write { xid, op, zxid: expected }, since)) = connection.take_next() else {
             return;
         };
         debug_assert_eq!(zxid, expected, "writes of a connection commit in their order");
+        self.count_answered(id, Some(op), Some(xid), true, since);
         match write_response(op, results, txn) {
             Ok(response) => {
                 let header = self.header(xid, ErrorCode::Ok);
@@ -461,23 +487,32 @@ impl Core {
     /// Answers everything up to the next request that must wait.
     fn answer_waiting(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(&id) {
-            match connection.waiting.front() {
+            match connection.next() {
                 Some(Waiting::Read { .. } | Waiting::Senseless { .. } | Waiting::EndLocal { .. }) => {}
                 Some(Waiting::Sync { zxid, .. }) if *zxid <= self.tree.last_zxid() => {}
                 _ => return,
             }
-            match connection.waiting.pop_front() {
-                Some(Waiting::Read { xid, request }) => self.answer_read(id, xid, &request),
-                Some(Waiting::Senseless { xid }) => {
+            let Some((waiting, since)) = connection.take_next() else { return };
+            match waiting {
+                Waiting::Read { xid, request } => {
+                    self.count_answered(id, Some(request.op()), Some(xid), false, since);
+                    self.answer_read(id, xid, &request);
+                }
+                Waiting::Senseless { xid } => {
+                    self.count_answered(id, None, Some(xid), false, since);
                     let header = self.header(xid, ErrorCode::MarshallingError);
                     self.reply(id, header, &Response::Empty);
                 }
-                Some(Waiting::EndLocal { xid }) => self.end_local_session(id, xid),
-                Some(Waiting::Sync { xid, path, .. }) => {
+                Waiting::EndLocal { xid } => {
+                    self.count_answered(id, Some(OpCode::CloseSession), Some(xid), false, since);
+                    self.end_local_session(id, xid);
+                }
+                Waiting::Sync { xid, path, .. } => {
+                    self.count_answered(id, Some(OpCode::Sync), Some(xid), false, since);
                     let header = self.header(xid, ErrorCode::Ok);
                     self.reply(id, header, &Response::Path(PathResponse { path }));
                 }
-                _ => return,
+                Waiting::Write { .. } => return,
             }
         }
     }
@@ -485,8 +520,7 @@ impl Core {
     fn answer_syncs(&mut self) {
         for id in std::mem::take(&mut self.syncing) {
             self.answer_waiting(id);
-            let still_syncs = |c: &Connection| c.waiting.iter().any(|w| matches!(w, Waiting::Sync { .. }));
-            if self.connections.get(&id).is_some_and(still_syncs) {
+            if self.connections.get(&id).is_some_and(Connection::syncs) {
                 self.syncing.push_back(id);
             }
         }
@@ -524,7 +558,7 @@ impl Core {
 
     fn wait(&mut self, id: ConnectionId, waiting: Waiting) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.waiting.push_back(waiting);
+            connection.wait(waiting, self.now.uptime);
         }
     }
 
@@ -533,11 +567,12 @@ impl Core {
     }
 
     fn reply(&mut self, id: ConnectionId, header: ReplyHeader, response: &Response) {
-        self.stats.sent += 1;
+        self.count_sent(id);
         let frame = framed(|out| {
             header.write(out);
             response.write(out);
         });
+        self.stats.responded(frame.len() as u64 - 4);
         self.outputs.push(Output::Reply(id, frame));
     }
 
@@ -640,25 +675,37 @@ impl Core {
         self.snapshot_at = Zxid(last + half + spread);
     }
 
-    fn word(&mut self, id: ConnectionId, word: [u8; 4]) {
-        let text = super::words::answer(&word, &self.config, &self.view());
-        self.outputs.push(Output::Notify(id, text.into()));
-        self.close(id);
+    fn count_received(&mut self, id: ConnectionId, bytes: usize) {
+        self.stats.received += 1;
+        self.stats.received_bytes += bytes as u64;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stats.received += 1;
+        }
     }
 
-    /// Sizes and counters.
-    #[must_use]
-    pub fn view(&self) -> super::words::View {
-        super::words::View {
-            stats: self.stats,
-            connections: self.connections.len(),
-            outstanding: self.engine.outstanding(),
-            sessions: self.sessions.len(),
-            zxid: self.tree.last_zxid(),
-            znodes: self.tree.len(),
-            ephemerals: self.tree.ephemeral_count(),
-            watches: self.watches.len(),
-            data_bytes: self.tree.data_bytes(),
+    fn count_sent(&mut self, id: ConnectionId) {
+        self.stats.sent += 1;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stats.sent += 1;
+        }
+    }
+
+    /// A request that came at `since` is being answered (`FinalRequestProcessor.updateStats`).
+    fn count_answered(
+        &mut self,
+        id: ConnectionId,
+        op: Option<OpCode>,
+        xid: Option<i32>,
+        is_logged: bool,
+        since: Duration,
+    ) {
+        let (at, zxid) = (self.now.uptime, self.tree.last_zxid());
+        let latency = at.saturating_sub(since);
+        self.stats.answered(is_logged, latency);
+        let of_its_kind = if is_logged { &mut self.update_latency } else { &mut self.read_latency };
+        of_its_kind.add(millis_of(latency));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.stats.answered(xid, LastAnswer { op, zxid, at, latency });
         }
     }
 

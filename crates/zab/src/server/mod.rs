@@ -3,9 +3,13 @@
 pub mod audit;
 pub mod connection;
 pub mod core;
+pub mod digests;
+pub mod inspect;
+pub mod metrics;
 pub mod reads;
 pub mod reaper;
 pub mod snapshot;
 pub mod stats;
 pub mod throttle;
+pub mod version;
 pub mod words;

@@ -18,6 +18,10 @@ const DATA: Kinds = 1;
 const CHILD: Kinds = 2;
 const PERSISTENT: Kinds = 4;
 const RECURSIVE: Kinds = 8;
+/// What Apache keeps among the watches of data (`DataTree.dataWatches`).
+const OF_DATA: Kinds = DATA | PERSISTENT | RECURSIVE;
+/// What Apache keeps among the watches of children (`DataTree.childWatches`).
+const OF_CHILDREN: Kinds = CHILD | PERSISTENT;
 
 /// What a watch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +94,9 @@ impl Watches {
         if watch == Watch::Recursive && *kinds & RECURSIVE == 0 {
             self.recursive += 1;
         }
-        self.count += usize::from(*kinds & watch.bit() == 0);
+        let before = weight(*kinds);
         *kinds |= watch.bit();
+        self.count += weight(*kinds) - before;
         self.by_connection.entry(connection).or_default().insert(key);
     }
 
@@ -115,10 +120,20 @@ impl Watches {
         }
     }
 
-    /// Watches in all (`zk_watch_count`).
+    /// Watches in all (`zk_watch_count`): pairs of a path and a connection among those of data, and among those
+    /// of children. A persistent watch is in both, a recursive one among the former.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Paths with watches of data, of existence or persistent ones, and whose they are.
+    pub fn of_data(&self) -> impl Iterator<Item = (&Arc<str>, Vec<ConnectionId>)> {
+        let of_data = |watchers: &BTreeMap<ConnectionId, Kinds>| -> Vec<ConnectionId> {
+            watchers.iter().filter(|(_, kinds)| *kinds & OF_DATA != 0).map(|(&id, _)| id).collect()
+        };
+        let paths = self.by_path.iter().map(move |(path, watchers)| (path, of_data(watchers)));
+        paths.filter(|(_, watchers)| !watchers.is_empty())
     }
 
     /// No watches at all?
@@ -204,8 +219,9 @@ impl Watches {
         if *kinds & cleared & RECURSIVE != 0 {
             self.recursive -= 1;
         }
-        self.count -= (*kinds & cleared).count_ones() as usize;
+        let before = weight(*kinds);
         *kinds &= !cleared;
+        self.count -= before - weight(*kinds);
         if *kinds != 0 {
             return;
         }
@@ -223,6 +239,11 @@ impl Watches {
 }
 
 /// `removeWatches` of children or data touches one-shot watches only.
+/// How often one connection's watches of one path count.
+fn weight(kinds: Kinds) -> usize {
+    usize::from(kinds & OF_DATA != 0) + usize::from(kinds & OF_CHILDREN != 0)
+}
+
 fn mask(kind: WatcherType) -> Kinds {
     match kind {
         WatcherType::Children => CHILD,
@@ -269,7 +290,7 @@ mod tests {
         let set = EventType::NodeDataChanged;
         assert_eq!(trigger(&mut watches, set, "/a"), [(set, "/a".to_owned(), vec![0, 1, 2])]);
         assert_eq!(trigger(&mut watches, set, "/a"), [(set, "/a".to_owned(), vec![1, 2])]);
-        assert_eq!(watches.len(), 3);
+        assert_eq!(watches.len(), 4, "the persistent one is one of data and one of children");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use zk_wire::request::{CreateRequest, Request, RequestHeader, SetDataRequest};
 use super::{Core, Now, Output, asked, framed, millis};
 use crate::access::Identities;
 use crate::config::Reattach;
-use crate::server::connection::{Stage, Waiting};
+use crate::server::connection::{Connection, Stage, Waiting};
 use crate::session::Sessions;
 use crate::session_password::Passwords;
 use crate::tree::watches::ConnectionId;
@@ -47,6 +47,7 @@ impl Core {
             return;
         };
         connection.session = Some(session);
+        connection.timeout_ms = timeout_ms;
         if self.config.sessions.local {
             connection.stage = Stage::Established;
             self.sessions.track_local(now.uptime, session, millis(timeout_ms), id);
@@ -78,6 +79,7 @@ impl Core {
             self.send_connect_response(id, &expired);
             return self.close(id);
         }
+        self.stats.revalidated += 1;
         if self.has_proven(id, session) {
             self.attach(now, id, session, timeout_ms);
         } else if let Some(connection) = self.connections.get_mut(&id) {
@@ -97,6 +99,7 @@ impl Core {
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.session = Some(session);
+            connection.timeout_ms = timeout_ms;
             connection.stage = Stage::Established;
         }
     }
@@ -214,6 +217,7 @@ impl Core {
             return;
         };
         connection.stage = Stage::Established;
+        self.count_answered(id, None, None, true, now.uptime);
         self.send_session(id, session, timeout_ms, read_only);
         self.identified(now, id);
         for frame in self.early.remove(&id).unwrap_or_default() {
@@ -229,10 +233,11 @@ impl Core {
     ) {
         let attached = self.sessions.end(session);
         if let Some(id) = origin
-            && let Some(Waiting::Write { xid, .. }) =
-                self.connections.get_mut(&id).and_then(|c| c.waiting.pop_front())
+            && let Some((Waiting::Write { xid, op, .. }, since)) =
+                self.connections.get_mut(&id).and_then(Connection::take_next)
         {
             drop(results);
+            self.count_answered(id, Some(op), Some(xid), true, since);
             let header = self.header(xid, ErrorCode::Ok);
             self.reply(id, header, &Response::Empty);
         }
@@ -286,7 +291,7 @@ impl Core {
     }
 
     fn send_connect_response(&mut self, id: ConnectionId, response: &ConnectResponse) {
-        self.stats.sent += 1;
+        self.count_sent(id);
         self.outputs.push(Output::Reply(id, framed(|out| response.write(out))));
     }
 }
