@@ -139,10 +139,10 @@ impl Connection {
         self.waiting.pop_front()
     }
 
-    /// Does a sync wait?
+    /// Does such a request wait?
     #[must_use]
-    pub fn syncs(&self) -> bool {
-        self.waiting.iter().any(|(waiting, _)| matches!(waiting, Waiting::Sync { .. }))
+    pub fn awaits(&self, is_such: impl Fn(&Waiting) -> bool) -> bool {
+        self.waiting.iter().any(|(waiting, _)| is_such(waiting))
     }
 
     /// Requests that are not answered yet.

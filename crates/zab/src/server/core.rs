@@ -518,9 +518,10 @@ impl Core {
     }
 
     fn answer_syncs(&mut self) {
+        let is_sync = |waiting: &Waiting| matches!(waiting, Waiting::Sync { .. });
         for id in std::mem::take(&mut self.syncing) {
             self.answer_waiting(id);
-            if self.connections.get(&id).is_some_and(Connection::syncs) {
+            if self.connections.get(&id).is_some_and(|c| c.awaits(is_sync)) {
                 self.syncing.push_back(id);
             }
         }

@@ -259,8 +259,8 @@ impl Core {
     /// A request behind the end of its session. What came before it is answered, if it was the client that has
     /// ended it.
     pub(super) fn too_late(&mut self, id: ConnectionId) {
-        let waits = |w: &Waiting| matches!(w, Waiting::Write { op: OpCode::CloseSession, .. });
-        let is_answered = self.connections.get(&id).is_some_and(|c| c.waiting.iter().any(waits));
+        let is_end = |w: &Waiting| matches!(w, Waiting::Write { op: OpCode::CloseSession, .. });
+        let is_answered = self.connections.get(&id).is_some_and(|connection| connection.awaits(is_end));
         if !is_answered {
             self.close(id);
         }
