@@ -252,7 +252,7 @@ fn znodes(tree: &Tree, number: usize) -> Znodes {
     for n in 0..ZNODES {
         let path = format!("/c{number}-{n}");
         if let Some(node) = tree.get(&path) {
-            let data = String::from_utf8(node.data.clone().unwrap_or_default().to_vec()).unwrap();
+            let data = String::from_utf8(node.data().unwrap_or_default().to_vec()).unwrap();
             znodes.insert(path, data);
         }
     }

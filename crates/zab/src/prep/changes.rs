@@ -10,7 +10,7 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::stat::StatPersisted;
 
 use crate::tree::Tree;
-use crate::tree::node::Owner;
+use crate::tree::node::{Node, Owner};
 
 /// A znode as it will be.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Changes {
             return record.node.clone();
         }
         tree.get(path).map(|node| FutureNode {
-            data: node.data.clone(),
+            data: node.copied_data(),
             acl: tree.acl(node.acl),
             stat: node.stat,
             children: node.children.len(),
@@ -87,7 +87,7 @@ impl Changes {
     pub fn put(&mut self, tree: &Tree, zxid: Zxid, path: &str, node: Option<FutureNode>, undo: &mut Undo) {
         let (path, before) = match self.nodes.get_key_value(path) {
             Some((path, record)) => (Arc::clone(path), record.digest),
-            None => (path.into(), tree.get(path).map_or(Digest::ZERO, |node| node.digest(path))),
+            None => (path.into(), tree.get(path).map_or(Digest::ZERO, Node::digest)),
         };
         let digest = node.as_ref().map_or(Digest::ZERO, |node| node.digest(&path));
         undo.digest.get_or_insert(self.digest);

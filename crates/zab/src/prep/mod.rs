@@ -260,7 +260,7 @@ impl Prep {
         if Owner::of(parent.stat.ephemeral_owner).session().is_some() {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
-        self.within_quota(tree, &path, 1, length(create.data.as_ref()))?;
+        self.within_quota(tree, &path, 1, length(create.data.as_deref()))?;
         let parent_cversion = self.add_child(tree, asked.zxid, parent_path, parent, undo);
         let node = FutureNode {
             data: create.data.clone(),
@@ -375,7 +375,7 @@ impl Prep {
         path::validate(&r.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut node = self.changes.get(tree, &r.path).ok_or(ErrorCode::NoNode)?;
         allow(asked.who, perms::WRITE, &node.acl)?;
-        self.within_quota(tree, &r.path, 0, length(r.data.as_ref()) - length(node.data.as_ref()))?;
+        self.within_quota(tree, &r.path, 0, length(r.data.as_deref()) - length(node.data.as_deref()))?;
         same_version(r.version, node.stat.version)?;
         node.data = r.data.clone();
         node.stat.version = node.stat.version.wrapping_add(1);

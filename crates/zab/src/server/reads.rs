@@ -45,12 +45,15 @@ impl Read<'_> {
             Request::Exists(r) => self.exists(r),
             Request::GetData(r) => self.get_data(r),
             Request::GetChildren(r) => {
-                let children = children(self.watched(r, Watch::Child)?);
+                let tree = self.tree;
+                let children = names(tree, self.watched(r, Watch::Child)?);
                 Ok(Response::Strings(StringsResponse { strings: children }))
             }
             Request::GetChildren2(r) => {
+                let tree = self.tree;
                 let node = self.watched(r, Watch::Child)?;
-                Ok(Response::Children2(GetChildren2Response { children: children(node), stat: node.stat() }))
+                let children = names(tree, node);
+                Ok(Response::Children2(GetChildren2Response { children, stat: node.stat() }))
             }
             Request::GetAcl(r) => self.get_acl(&r.path),
             Request::MultiRead(ops) => {
@@ -113,7 +116,7 @@ impl Read<'_> {
 
     fn get_data(&mut self, r: &WatchedRead) -> Result<Response, ErrorCode> {
         let node = self.watched(r, Watch::Data)?;
-        Ok(Response::Data(GetDataResponse { data: node.data.clone(), stat: node.stat() }))
+        Ok(Response::Data(GetDataResponse { data: node.copied_data(), stat: node.stat() }))
     }
 
     fn get_acl(&self, path: &str) -> Result<Response, ErrorCode> {
@@ -130,8 +133,8 @@ impl Read<'_> {
         let (ReadOp::GetData(r) | ReadOp::GetChildren(r)) = op;
         match (self.readable(&r.path), op) {
             (Err(code), _) => MultiResult::Error(code),
-            (Ok(node), ReadOp::GetData(_)) => MultiResult::GetData(node.data.clone(), node.stat()),
-            (Ok(node), ReadOp::GetChildren(_)) => MultiResult::GetChildren(children(node)),
+            (Ok(node), ReadOp::GetData(_)) => MultiResult::GetData(node.copied_data(), node.stat()),
+            (Ok(node), ReadOp::GetChildren(_)) => MultiResult::GetChildren(names(self.tree, node)),
         }
     }
 
@@ -246,8 +249,8 @@ fn count(r: &SetWatches2) -> usize {
         .sum()
 }
 
-fn children(node: &Node) -> Vec<String> {
-    node.children.iter().map(|name| name.to_string()).collect()
+fn names(tree: &Tree, node: &Node) -> Vec<String> {
+    tree.names(node).map(str::to_owned).collect()
 }
 
 fn found(found: bool) -> Result<Response, ErrorCode> {

@@ -47,7 +47,7 @@ impl SnapshotPart {
                 let end = (tree.last_zxid(), TxnDigest::new(tree.digest()));
                 return SnapshotPart { nodes, end: Some(end) };
             };
-            write_node(path, node.data.as_deref(), node.acl, &node.stat, &mut nodes);
+            write_node(path, node.data(), node.acl, &node.stat, &mut nodes);
         }
         SnapshotPart { nodes, end: None }
     }

@@ -12,6 +12,7 @@ pub mod quota;
 pub mod restore;
 pub mod walk;
 pub mod watches;
+pub mod znodes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -30,11 +31,12 @@ use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
 use acl_table::{AclTable, OPEN_ACL};
 use node::{Node, Owner};
 use quota::{QuotaNode, Quotas, StatsTrack};
+use znodes::Znodes;
 
 /// The tree, the sessions and the ACLs: everything that a snapshot holds.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    nodes: HashMap<Arc<str>, Arc<Node>>,
+    nodes: Znodes,
     acls: AclTable,
     sessions: BTreeMap<SessionId, i32>,
     ephemerals: HashMap<SessionId, BTreeSet<Arc<str>>>,
@@ -90,14 +92,14 @@ impl Tree {
             ("/zookeeper/config", config_acl, config_stat),
             ("/zookeeper/quota", OPEN_ACL, StatPersisted::default()),
         ] {
-            tree.put(path, Node { data: Some(Bytes::new()), acl, stat, children: BTreeSet::new() });
+            tree.put(Node::new(path, Some(&[]), acl, stat));
         }
         tree
     }
 
     fn empty() -> Self {
         Tree {
-            nodes: HashMap::new(),
+            nodes: Znodes::default(),
             acls: AclTable::default(),
             sessions: BTreeMap::new(),
             ephemerals: HashMap::new(),
@@ -112,7 +114,17 @@ impl Tree {
     /// The znode at `path`; the empty path is the root's too.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Node> {
-        self.nodes.get(if path.is_empty() { ROOT } else { path }).map(Arc::as_ref)
+        self.nodes.get(if path.is_empty() { ROOT } else { path })
+    }
+
+    /// The children of a znode, in no order that means anything.
+    pub fn children(&self, node: &Node) -> impl Iterator<Item = &Node> {
+        node.children.iter().filter_map(|id| self.nodes.node(id))
+    }
+
+    /// The names of the children of a znode, likewise.
+    pub fn names(&self, node: &Node) -> impl Iterator<Item = &str> {
+        self.children(node).map(|child| path::name(child.path()))
     }
 
     /// The ACL of a key.
@@ -163,9 +175,8 @@ impl Tree {
         let Some(prefix) = self.quotas.of(path) else {
             return false;
         };
-        let text = |path: String| {
-            self.get(&path).map(|node| StatsTrack::parse(node.data.as_deref().unwrap_or_default()))
-        };
+        let text =
+            |path: String| self.get(&path).map(|node| StatsTrack::parse(node.data().unwrap_or_default()));
         match (text(quota::limits_path(prefix)), text(quota::stats_path(prefix))) {
             (Some(limits), Some(used)) => limits.refuses(&used, count, bytes),
             _ => false,
@@ -200,12 +211,11 @@ impl Tree {
     #[must_use]
     pub fn descendants(&self, path: &str) -> usize {
         // A stack of its own, since clients decide how deep a tree is.
-        let (mut found, mut stack) = (0, vec![path.to_owned()]);
-        while let Some(path) = stack.pop() {
-            let children = self.get(&path).map(|node| &node.children).into_iter().flatten();
-            let before = stack.len();
-            stack.extend(children.map(|name| child_path(&path, name)));
-            found += stack.len() - before;
+        let mut stack: Vec<&Node> = self.get(path).into_iter().collect();
+        let mut found = 0;
+        while let Some(node) = stack.pop() {
+            found += node.children.len();
+            stack.extend(self.children(node));
         }
         found
     }
@@ -316,15 +326,16 @@ impl Tree {
         let Some(parent) = path::parent(path) else {
             return Stat::default();
         };
-        if !self.nodes.contains_key(parent) {
+        if self.nodes.find(parent).is_none() {
             return Stat::default();
         }
         self.raise_parent(parent, parent_cversion, header.zxid);
         let acl_key = self.acls.intern(acl);
         if let Some(existing) = self.nodes.get_mut(path) {
-            let replaced = std::mem::replace(&mut Arc::make_mut(existing).acl, acl_key);
+            let replaced = std::mem::replace(&mut existing.acl, acl_key);
+            let stat = existing.stat();
             self.acls.release(replaced);
-            return existing.stat();
+            return stat;
         }
         let stat = StatPersisted {
             czxid: header.zxid,
@@ -335,10 +346,10 @@ impl Tree {
             ephemeral_owner: owner,
             ..StatPersisted::default()
         };
-        let bytes = length(data.as_ref());
-        let node = Node { data, acl: acl_key, stat, children: BTreeSet::new() };
+        let bytes = length(data.as_deref());
+        let node = Node::new(path, data.as_deref(), acl_key, stat);
         let seen = node.stat();
-        self.put(path, node);
+        self.put(node);
         match QuotaNode::of(path) {
             Some(QuotaNode::Limits(about)) => self.quotas.add(about),
             Some(QuotaNode::Stats(about)) => self.count_usage(about),
@@ -373,7 +384,7 @@ impl Tree {
     }
 
     fn take_from_quota(&mut self, path: &str) {
-        let bytes = self.get(path).map_or(0, |node| length(node.data.as_ref()));
+        let bytes = self.get(path).map_or(0, |node| length(node.data()));
         self.take(path);
         if let Some(QuotaNode::Limits(about)) = QuotaNode::of(path) {
             self.quotas.remove(about);
@@ -386,8 +397,8 @@ impl Tree {
     fn take_descendants(&mut self, path: &str) {
         let mut left = vec![path.to_owned()];
         while let Some(parent) = left.last() {
-            let first = self.get(parent).and_then(|node| node.children.first());
-            match first.map(|name| child_path(parent, name)) {
+            let first = self.get(parent).and_then(|node| self.children(node).next());
+            match first.map(|child| child.path().to_owned()) {
                 Some(child) => left.push(child),
                 None => {
                     if left.len() > 1 {
@@ -411,10 +422,10 @@ impl Tree {
             return Stat::default();
         };
         let acl = node.acl;
-        let more = length(data.as_ref()) - length(node.data.as_ref());
+        let more = length(data.as_deref()) - length(node.data());
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
         self.update(path, |node| {
-            node.data = data;
+            node.set_data(data.as_deref());
             node.stat.version = version;
             node.stat.mzxid = header.zxid;
             node.stat.mtime = header.time_ms;
@@ -435,7 +446,7 @@ impl Tree {
         let Some(node) = self.get(&stats) else {
             return;
         };
-        let mut used = StatsTrack::parse(node.data.as_deref().unwrap_or_default());
+        let mut used = StatsTrack::parse(node.data().unwrap_or_default());
         used.add(count, bytes);
         self.set_usage(&stats, &used);
     }
@@ -443,36 +454,34 @@ impl Tree {
     /// Counts what `path` uses, from the beginning (`updateQuotaForPath`).
     fn count_usage(&mut self, path: &str) {
         let (mut count, mut bytes) = (0, 0);
-        let mut stack = vec![path.to_owned()];
-        while let Some(path) = stack.pop() {
-            let Some(node) = self.get(&path) else { continue };
+        let mut stack: Vec<&Node> = self.get(path).into_iter().collect();
+        while let Some(node) = stack.pop() {
             count += 1;
-            bytes += length(node.data.as_ref());
-            stack.extend(node.children.iter().map(|name| child_path(&path, name)));
+            bytes += length(node.data());
+            stack.extend(self.children(node));
         }
         self.set_usage(&quota::stats_path(path), &StatsTrack::used(count, bytes));
     }
 
     fn set_usage(&mut self, stats: &str, used: &StatsTrack) {
-        let data = Bytes::from(used.to_string());
+        let data = used.to_string();
         let Some(node) = self.get(stats) else {
             return;
         };
-        let more = length(Some(&data)) - length(node.data.as_ref());
+        let more = length(Some(data.as_bytes())) - length(node.data());
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
-        self.update(stats, |node| node.data = Some(data));
+        self.update(stats, |node| node.set_data(Some(data.as_bytes())));
     }
 
     /// Finds the quotas of a snapshot, and counts what is used (`setupQuota`).
     fn find_quotas(&mut self) {
         let mut found = Vec::new();
-        let mut stack = vec![quota::QUOTA.to_owned()];
-        while let Some(path) = stack.pop() {
-            if let Some(QuotaNode::Limits(about)) = QuotaNode::of(&path) {
+        let mut stack: Vec<&Node> = self.get(quota::QUOTA).into_iter().collect();
+        while let Some(node) = stack.pop() {
+            if let Some(QuotaNode::Limits(about)) = QuotaNode::of(node.path()) {
                 found.push(about.to_owned());
             }
-            let children = self.get(&path).map(|node| &node.children).into_iter().flatten();
-            stack.extend(children.map(|name| child_path(&path, name)));
+            stack.extend(self.children(node));
         }
         for about in found {
             self.count_usage(&about);
@@ -518,42 +527,41 @@ impl Tree {
 
     /// Changes a znode in place and keeps the digest. A znode that is not there is left alone.
     fn update(&mut self, path: &str, change: impl FnOnce(&mut Node)) {
-        let Some(shared) = self.nodes.get_mut(path) else {
+        let Some(node) = self.nodes.get_mut(path) else {
             return;
         };
-        let node = Arc::make_mut(shared);
-        let before = node.digest(path);
+        let before = node.digest();
         change(node);
-        self.digest = self.digest.minus(before).plus(node.digest(path));
+        self.digest = self.digest.minus(before).plus(node.digest());
     }
 
     /// Adds a znode below its parent, to the indices and to the digest.
-    fn put(&mut self, path: &str, node: Node) {
-        let path: Arc<str> = path.into();
-        self.digest = self.digest.plus(node.digest(&path));
-        self.data_bytes += (path.len() + node.data.as_ref().map_or(0, Bytes::len)) as u64;
+    fn put(&mut self, node: Node) {
+        self.digest = self.digest.plus(node.digest());
+        self.data_bytes += node.size() as u64;
         match Owner::of(node.stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
-                self.ephemerals.entry(session).or_default().insert(Arc::clone(&path));
+                self.ephemerals.entry(session).or_default().insert(node.path().into());
             }
             Owner::Container | Owner::Ttl(_) => {
-                self.reapable.insert(Arc::clone(&path));
+                self.reapable.insert(node.path().into());
             }
         }
-        if let Some(parent) = path::parent(&path).and_then(|parent| self.nodes.get_mut(parent)) {
-            Arc::make_mut(parent).children.insert(path::name(&path).into());
+        let parent = path::parent(node.path()).and_then(|parent| self.nodes.find(parent));
+        let id = self.nodes.insert(node);
+        if let Some(parent) = parent.and_then(|parent| self.nodes.node_mut(parent)) {
+            parent.children.insert(id);
         }
-        self.nodes.insert(path, Arc::new(node));
     }
 
     /// Removes a znode from its parent, the indices and the digest.
     fn take(&mut self, path: &str) {
-        let Some(node) = self.nodes.remove(path) else {
+        let Some((id, node)) = self.nodes.remove(path) else {
             return;
         };
-        self.digest = self.digest.minus(node.digest(path));
-        self.data_bytes -= (path.len() + node.data.as_ref().map_or(0, Bytes::len)) as u64;
+        self.digest = self.digest.minus(node.digest());
+        self.data_bytes -= node.size() as u64;
         self.acls.release(node.acl);
         match Owner::of(node.stat.ephemeral_owner) {
             Owner::None => {}
@@ -563,7 +571,7 @@ impl Tree {
             }
         }
         if let Some(parent) = path::parent(path).and_then(|parent| self.nodes.get_mut(parent)) {
-            Arc::make_mut(parent).children.remove(path::name(path));
+            parent.children.remove(id);
         }
     }
 
@@ -578,7 +586,7 @@ impl Tree {
 }
 
 /// Bytes of data, as something to count with.
-pub(crate) fn length(data: Option<&Bytes>) -> i64 {
+pub(crate) fn length(data: Option<&[u8]>) -> i64 {
     data.map_or(0, |data| i64::try_from(data.len()).unwrap_or(i64::MAX))
 }
 
@@ -600,7 +608,7 @@ mod tests {
         let mut path = String::new();
         for _ in 0..DEPTH {
             path.push_str("/a");
-            tree.put(&path, Node::default());
+            tree.put(Node::new(&path, None, OPEN_ACL, StatPersisted::default()));
         }
         let counting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
             let mut walked = 0;

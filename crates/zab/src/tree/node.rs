@@ -1,24 +1,26 @@
 //! One znode.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use zk_wire::digest::Digest;
 use zk_wire::ids::SessionId;
 use zk_wire::stat::{Stat, StatPersisted};
 
-/// A znode without its path, which is its key in the tree.
+use super::znodes::Children;
+
+/// A znode.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
-    /// The data; null and empty are distinct.
-    pub data: Option<Bytes>,
+    /// Path and data, one behind the other.
+    bytes: Box<[u8]>,
+    path_bytes: u32,
+    /// Null and empty are distinct.
+    has_data: bool,
     /// The key of its ACL in the [`AclTable`](super::acl_table::AclTable).
     pub acl: i64,
     /// What is logged and snapshotted of its stat.
     pub stat: StatPersisted,
-    /// Names of the children.
-    pub children: BTreeSet<Arc<str>>,
+    /// Its children, whose names [`Tree::children`](super::Tree::children) knows.
+    pub children: Children,
 }
 
 /// What a persisted `ephemeralOwner` means (`EphemeralType`).
@@ -94,16 +96,66 @@ pub fn client_stat(stat: &StatPersisted, data: Option<&[u8]>, children: usize) -
 }
 
 impl Node {
+    /// A znode without children. Paths are bounded by `jute.maxbuffer`, far below what a `u32` counts.
+    #[must_use]
+    pub fn new(path: &str, data: Option<&[u8]>, acl: i64, stat: StatPersisted) -> Self {
+        let bytes = [path.as_bytes(), data.unwrap_or_default()].concat().into_boxed_slice();
+        let path_bytes = u32::try_from(path.len()).unwrap_or(u32::MAX);
+        Node { bytes, path_bytes, has_data: data.is_some(), acl, stat, children: Children::default() }
+    }
+
+    /// Its path, as bytes.
+    #[must_use]
+    pub fn path_bytes(&self) -> &[u8] {
+        &self.bytes[..self.path_bytes as usize]
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        // It was made of a `str`.
+        std::str::from_utf8(self.path_bytes()).unwrap_or_default()
+    }
+
+    /// Its data; null and empty are distinct.
+    #[must_use]
+    pub fn data(&self) -> Option<&[u8]> {
+        self.has_data.then(|| &self.bytes[self.path_bytes as usize..])
+    }
+
+    /// Its data, copied.
+    #[must_use]
+    pub fn copied_data(&self) -> Option<Bytes> {
+        self.data().map(Bytes::copy_from_slice)
+    }
+
+    /// Replaces its data.
+    pub fn set_data(&mut self, data: Option<&[u8]>) {
+        self.has_data = data.is_some();
+        let (path, new) = (self.path_bytes as usize, data.unwrap_or_default());
+        if self.bytes.len() - path == new.len() {
+            self.bytes[path..].copy_from_slice(new);
+        } else {
+            self.bytes = [&self.bytes[..path], new].concat().into_boxed_slice();
+        }
+    }
+
+    /// Bytes of its path and its data.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The stat that clients see.
     #[must_use]
     pub fn stat(&self) -> Stat {
-        client_stat(&self.stat, self.data.as_deref(), self.children.len())
+        client_stat(&self.stat, self.data(), self.children.len())
     }
 
     /// Its part of the tree's digest.
     #[must_use]
-    pub fn digest(&self, path: &str) -> Digest {
-        Digest::of_node(path, self.data.as_deref(), &self.stat)
+    pub fn digest(&self) -> Digest {
+        Digest::of_node(self.path(), self.data(), &self.stat)
     }
 }
 
@@ -121,6 +173,16 @@ mod tests {
         ];
         for (owner, persisted) in cases {
             assert_eq!((owner.persisted(), Owner::of(persisted)), (persisted, owner));
+        }
+    }
+
+    #[test]
+    fn data_is_replaced_and_the_path_stays() {
+        let mut node = Node::new("/a", None, 0, StatPersisted::default());
+        for data in [None, Some(&b""[..]), Some(b"one"), Some(b"two"), Some(b"longer"), None] {
+            node.set_data(data);
+            assert_eq!((node.path(), node.data()), ("/a", data));
+            assert_eq!(node.size(), 2 + data.map_or(0, <[u8]>::len));
         }
     }
 

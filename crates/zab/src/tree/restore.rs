@@ -1,8 +1,5 @@
 //! A tree from a snapshot and the transactions behind it (`ZKDatabase.loadDataBase`).
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use zk_wire::acl::Acl;
 use zk_wire::digest::TxnDigest;
@@ -100,12 +97,12 @@ impl Restore for Restoring {
         self.from_snapshot = true;
         let path = if path.is_empty() { ROOT } else { path };
         let parent_is_there =
-            zk_wire::path::parent(path).is_none_or(|parent| self.tree.nodes.contains_key(parent));
+            zk_wire::path::parent(path).is_none_or(|parent| self.tree.nodes.find(parent).is_some());
         if !parent_is_there {
             return Err(RestoreError(format!("znode {path} comes before its parent")));
         }
         self.tree.acls.add_use(acl);
-        self.tree.put(path, Node { data, acl, stat, children: BTreeSet::<Arc<str>>::new() });
+        self.tree.put(Node::new(path, data.as_deref(), acl, stat));
         Ok(())
     }
 

@@ -1,10 +1,7 @@
 //! A way through all znodes that may pause while the tree changes.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
-use std::sync::Arc;
-
 use super::node::Node;
+use super::znodes::NodeId;
 use super::{ROOT, Tree};
 
 /// Where a walk through a tree has come to. Parents come before their children.
@@ -28,7 +25,7 @@ struct Level {
     /// Bytes of `path` that are this znode's.
     length: usize,
     /// The last child visited.
-    after: Option<Arc<str>>,
+    after: Option<NodeId>,
 }
 
 impl Walk {
@@ -41,28 +38,20 @@ impl Walk {
         loop {
             let level = self.levels.last_mut()?;
             self.path.truncate(level.length);
-            let children = tree.get(&self.path).map(|node| &node.children);
-            let Some(name) = children.and_then(|names| following(names, level.after.as_deref())).cloned()
-            else {
+            let parent = tree.get(&self.path);
+            let Some(child) = parent.and_then(|parent| parent.children.behind(level.after)) else {
                 self.levels.pop();
                 continue;
             };
-            self.path.push('/');
-            self.path.push_str(&name);
-            level.after = Some(name);
-            if let Some(node) = tree.get(&self.path) {
+            level.after = Some(child);
+            if let Some(node) = tree.nodes.node(child) {
+                self.path.clear();
+                self.path.push_str(node.path());
                 if !node.children.is_empty() {
                     self.levels.push(Level { length: self.path.len(), after: None });
                 }
                 return Some((&self.path, node));
             }
         }
-    }
-}
-
-fn following<'a>(names: &'a BTreeSet<Arc<str>>, after: Option<&str>) -> Option<&'a Arc<str>> {
-    match after {
-        None => names.first(),
-        Some(after) => names.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).next(),
     }
 }

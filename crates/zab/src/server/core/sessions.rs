@@ -298,11 +298,10 @@ impl Core {
 
 /// What a tree says of who may resume which session.
 pub(super) fn remember_identities(tree: &Tree, sessions: &mut Sessions) {
-    let names = tree.get(OWNERS).map(|node| &node.children).into_iter().flatten();
-    for name in names {
+    for owner in tree.get(OWNERS).into_iter().flat_map(|node| tree.children(node)) {
+        let name = zk_wire::path::name(owner.path());
         let id = name.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let data = tree.get(&child_path(OWNERS, name)).and_then(|node| node.data.as_deref());
-        if let (Some(id), Some(data)) = (id, data) {
+        if let (Some(id), Some(data)) = (id, owner.data()) {
             let text = String::from_utf8_lossy(data);
             let ids: Vec<Id> = text.lines().filter_map(identity).collect();
             sessions.require(SessionId(id.cast_signed()), ids.iter());

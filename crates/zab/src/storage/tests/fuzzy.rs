@@ -126,8 +126,8 @@ impl Running {
             Wish::Renew(znode) => {
                 let path = path(*znode, None);
                 let Some(node) = self.tree.get(&path) else { return };
-                let children = node.children.iter();
-                let mut paths: Vec<String> = children.map(|name| format!("{path}/{name}")).collect();
+                let mut paths: Vec<String> =
+                    self.tree.children(node).map(|child| child.path().to_owned()).collect();
                 paths.push(path.clone());
                 let mut txns: Vec<Txn> =
                     paths.into_iter().map(|path| Txn::Delete(DeleteTxn { path })).collect();
@@ -143,9 +143,10 @@ impl Running {
 fn visible(tree: &Tree) -> Vec<(String, zk_wire::stat::StatPersisted, Option<bytes::Bytes>, Vec<Acl>)> {
     let mut visible = Vec::new();
     let Ok::<(), std::convert::Infallible>(()) = tree.walk(|path, node| {
-        visible.push((path.to_owned(), node.stat, node.data.clone(), tree.acl(node.acl).to_vec()));
+        visible.push((path.to_owned(), node.stat, node.copied_data(), tree.acl(node.acl).to_vec()));
         Ok(())
     });
+    visible.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     visible
 }
 
