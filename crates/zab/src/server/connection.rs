@@ -141,7 +141,7 @@ impl Connection {
 
     /// Does such a request wait?
     #[must_use]
-    pub fn awaits(&self, is_such: impl Fn(&Waiting) -> bool) -> bool {
+    pub fn waits_for(&self, is_such: impl Fn(&Waiting) -> bool) -> bool {
         self.waiting.iter().any(|(waiting, _)| is_such(waiting))
     }
 

@@ -521,7 +521,7 @@ impl Core {
         let is_sync = |waiting: &Waiting| matches!(waiting, Waiting::Sync { .. });
         for id in std::mem::take(&mut self.syncing) {
             self.answer_waiting(id);
-            if self.connections.get(&id).is_some_and(|c| c.awaits(is_sync)) {
+            if self.connections.get(&id).is_some_and(|c| c.waits_for(is_sync)) {
                 self.syncing.push_back(id);
             }
         }

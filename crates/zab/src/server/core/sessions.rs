@@ -260,7 +260,7 @@ impl Core {
     /// ended it.
     pub(super) fn too_late(&mut self, id: ConnectionId) {
         let is_end = |w: &Waiting| matches!(w, Waiting::Write { op: OpCode::CloseSession, .. });
-        let is_answered = self.connections.get(&id).is_some_and(|connection| connection.awaits(is_end));
+        let is_answered = self.connections.get(&id).is_some_and(|connection| connection.waits_for(is_end));
         if !is_answered {
             self.close(id);
         }
