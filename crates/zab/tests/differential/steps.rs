@@ -102,13 +102,21 @@ impl Generator {
             paths.push(format!("/zookeeper/quota{root}/zookeeper_limits"));
             paths.push(format!("/zookeeper/quota{root}/zookeeper_stats"));
         }
-        let create = |path: String| {
-            let data = Some(Bytes::from("count=-1,bytes=-1=;byteHardLimit=300;countHardLimit=12"));
-            let (acl, mode) = (Acl::open(), CreateMode::Persistent);
-            Ask::Request(Request::Create(CreateRequest { path, data, acl, mode }))
+        let ask = |request| Step { client: 0, action: Action::Ask(vec![Ask::Request(request)]) };
+        let create = |path: String, data: Vec<u8>, mode| {
+            ask(Request::Create(CreateRequest { path, data: Some(data.into()), acl: Acl::open(), mode }))
         };
-        let action = |path| Action::Ask(vec![create(path)]);
-        paths.into_iter().map(|path| Step { client: 0, action: action(path) }).collect()
+        let limits = b"count=-1,bytes=-1=;byteHardLimit=300;countHardLimit=12".to_vec();
+        let (plain, ephemeral) = (CreateMode::Persistent, CreateMode::Ephemeral);
+        let mut steps: Vec<Step> =
+            paths.into_iter().map(|path| create(path, limits.clone(), plain)).collect();
+        // What chance shows seldom: too much, a child of an ephemeral, no permission.
+        steps.push(create(format!("{root}/much"), vec![b'x'; 400], plain));
+        steps.push(create(format!("{root}/e"), Vec::new(), ephemeral));
+        steps.push(create(format!("{root}/e/child"), Vec::new(), plain));
+        let path = "/zookeeper/config".to_owned();
+        steps.push(ask(Request::SetData(SetDataRequest { path, data: None, version: -1 })));
+        steps
     }
 
     fn step(&mut self) -> Step {
