@@ -205,8 +205,13 @@ impl Command {
     }
 }
 
-/// `conf` has sizes of directories that `configuration` has not.
-fn configuration(settings: Vec<(&'static str, &'static str, Setting)>) -> Object {
+/// `conf` has sizes of directories and a port that `configuration` has not, and these two the other way round.
+fn configuration(mut settings: Vec<(&'static str, &'static str, Setting)>) -> Object {
+    settings.sort_by_key(|(key, ..)| match *key {
+        "serverId" => 1,
+        "clientPortListenBacklog" => 2,
+        _ => 0,
+    });
     let mut object = Object::default();
     for (_, name, value) in settings.into_iter().filter(|(_, name, _)| !name.is_empty()) {
         match value {

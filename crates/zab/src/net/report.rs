@@ -146,7 +146,6 @@ impl Facts {
             gauge("uptime", "Milliseconds since the start.", uptime_ms.into()),
             gauge("open_file_descriptor_count", "Open files and sockets.", open.into()),
             gauge("max_file_descriptor_count", "As many may be open.", limit.into()),
-            gauge("local_sessions", "Always 0: all sessions are global.", Number::Whole(0)),
             gauge(
                 "connection_drop_probability",
                 "Always 0: none is dropped by chance.",
@@ -210,7 +209,7 @@ impl Facts {
         let secure_port = self.secure_address.map_or(-1, port);
         vec![
             ("clientPort", "client_port", number(self.address.port().into())),
-            ("secureClientPort", "secure_client_port", number(secure_port)),
+            ("secureClientPort", "", number(secure_port)),
             ("dataDir", "data_dir", path(self.data_dir())),
             ("dataDirSize", "", number(directory_bytes(&self.data_dir()))),
             ("dataLogDir", "data_log_dir", path(self.log_dir())),

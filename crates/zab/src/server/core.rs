@@ -230,7 +230,7 @@ impl Core {
     }
 
     fn frame(&mut self, now: Now, id: ConnectionId, frame: Bytes) {
-        self.count_received(id, frame.len());
+        self.count_received(id, 4 + frame.len());
         let Some(connection) = self.connections.get(&id) else {
             return;
         };

@@ -26,11 +26,13 @@ pub struct View {
     pub connections: usize,
     /// Proposals not yet committed.
     pub outstanding: usize,
-    /// Sessions.
+    /// Sessions that transactions tell of.
     pub sessions: usize,
+    /// Sessions that none tells of.
+    pub local_sessions: usize,
     /// The last transaction applied.
     pub zxid: Zxid,
-    /// Znodes.
+    /// Znodes, as Apache counts them: the root is two.
     pub znodes: usize,
     /// Ephemeral znodes.
     pub ephemerals: usize,
@@ -98,9 +100,11 @@ impl Core {
             update_quantiles: self.update_latency.quantiles(),
             connections: self.connections.len(),
             outstanding: self.engine.outstanding(),
-            sessions: self.sessions.len(),
+            sessions: self.tree.sessions().len(),
+            local_sessions: self.sessions.len().saturating_sub(self.tree.sessions().len()),
             zxid: self.tree.last_zxid(),
-            znodes: self.tree.len(),
+            // `DataTree` has the root under two names.
+            znodes: self.tree.len() + 1,
             ephemerals: self.tree.ephemeral_count(),
             watches: self.watches.len(),
             data_bytes: self.tree.data_bytes(),

@@ -132,10 +132,11 @@ pub fn of_core(view: &View) -> Vec<Metric> {
         gauge("packets_sent", "Messages sent since the start.", stats.sent.into()),
         gauge("num_alive_connections", "Connections of clients.", view.connections.into()),
         gauge("outstanding_requests", "Proposals that are not committed yet.", view.outstanding.into()),
-        gauge("znode_count", "Znodes.", view.znodes.into()),
+        gauge("znode_count", "Znodes; the root counts twice.", view.znodes.into()),
         gauge("watch_count", "Watches; a persistent one counts twice.", view.watches.into()),
         gauge("ephemerals_count", "Ephemeral znodes.", view.ephemerals.into()),
         gauge("approximate_data_size", "Bytes of paths and data.", view.data_bytes.into()),
+        gauge("local_sessions", "Sessions that are only this server's.", view.local_sessions.into()),
         gauge("global_sessions", "Sessions, attached or not.", view.sessions.into()),
         gauge(
             "last_client_response_size",

@@ -46,7 +46,7 @@ async fn srvr_and_mntr_tell_what_the_server_has() {
         ("zk_global_sessions", "1"),
         ("zk_ephemerals_count", "1"),
         ("zk_watch_count", "1"),
-        ("zk_znode_count", "6"),
+        ("zk_znode_count", "7"),
         ("zk_outstanding_requests", "0"),
         ("zk_num_alive_connections", "2"),
         ("zk_connection_request_count", "2"),
