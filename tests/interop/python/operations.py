@@ -110,7 +110,8 @@ def numbers(port):
 
 def family(key):
     """The metric that a key of mntr belongs to."""
-    return re.sub(r"^(avg|min|max|cnt|sum|p50|p95|p99|p999)_(?!latency|client_response)", "", key)
+    key = re.sub(r"^(avg|min|max|cnt|sum|p50|p95|p99|p999)_(?!latency|client_response)", "", key)
+    return re.sub(r"^\w+?_((read|write)_per_namespace|quota_\w+_per_namespace)$", r"\1", key)
 
 
 def number_kind(text):
@@ -120,8 +121,11 @@ def number_kind(text):
 def compare_words(theirs, ours):
     for name in ("ruok", "isro", "wchs", "hash"):
         check(name, word(theirs, name), word(ours, name))
-    for name in ("srvr", "stat", "cons", "conf", "dirs", "wchc", "wchp"):
+    for name in ("srvr", "conf", "dirs", "wchc", "wchp"):
         check(name, shape(word(theirs, name)), shape(word(ours, name)))
+    # Connections come in no order.
+    for name in ("stat", "cons"):
+        check(name, *[sorted(shape(word(port, name)).split("\n")) for port in (theirs, ours)])
     # How many ticks and how many sets of them there are differs.
     lines = [{shape(line) for line in word(port, "dump").splitlines()} for port in (theirs, ours)]
     check("dump", *lines)
