@@ -10,11 +10,13 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# serve DIR PORT: starts our server, and waits until it listens. Its pid is in DIR/pid.
+# serve DIR PORT [KEY=VALUE…]: starts our server, and waits until it listens. Its pid is in DIR/pid.
 serve() {
   mkdir -p "$1"
+  local more=()
+  for setting in "${@:3}"; do more+=(--set "$setting"); done
   "$zoobridge" server --set "dataDir=$1/data" --set "clientPort=$2" --set clientPortAddress=127.0.0.1 \
-    --set tickTime=1000 --set '4lw.commands.whitelist=*' >> "$1/log" 2>&1 &
+    --set tickTime=1000 --set '4lw.commands.whitelist=*' "${more[@]}" >> "$1/log" 2>&1 &
   echo $! > "$1/pid"
   disown
   for _ in $(seq 100); do

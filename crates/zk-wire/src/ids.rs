@@ -18,6 +18,9 @@ impl Zxid {
     /// The zxid before any transaction.
     pub const ZERO: Zxid = Zxid(0);
 
+    /// Behind every transaction.
+    pub const MAX: Zxid = Zxid(i64::MAX);
+
     /// The zxid of the `counter`-th proposal of `epoch`.
     #[must_use]
     pub fn new(epoch: u32, counter: u32) -> Self {

@@ -20,6 +20,7 @@ pub mod password;
 pub mod path;
 pub mod reply;
 pub mod request;
+pub mod snap_stream;
 pub mod snapshot;
 pub mod stat;
 pub mod txn;

@@ -66,6 +66,18 @@ pub fn write_record(entry: &[u8], out: &mut Vec<u8>) {
     out.push(END_OF_RECORD);
 }
 
+/// As [`write_record`], with a few bytes behind the entry, which ZooKeeper's readers do not look at.
+pub fn write_record_and(entry: &[u8], more: &[u8], out: &mut Vec<u8>) {
+    let mut adler = Adler32::new();
+    adler.write_slice(entry);
+    adler.write_slice(more);
+    i64::from(adler.checksum()).write(out);
+    crate::jute::write_length(entry.len() + more.len(), out);
+    out.extend_from_slice(entry);
+    out.extend_from_slice(more);
+    out.push(END_OF_RECORD);
+}
+
 /// Why a record is not one.
 #[derive(Debug, thiserror::Error)]
 #[error("no valid record at byte {offset}: {kind}")]

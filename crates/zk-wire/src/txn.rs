@@ -274,12 +274,16 @@ pub struct LoggedTxn {
     pub digest: Option<TxnDigest>,
 }
 
+/// Bytes that may be behind an entry in a log of ours: where the span of records starts that share its sync, as
+/// a long. Too few for a digest, so that nobody takes them for one.
+pub const SPAN_MARK: usize = 8;
+
 impl Jute for LoggedTxn {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let header: TxnHeader = reader.read()?;
         let txn = Txn::read(header.op, reader)?;
         let digest = match reader.remaining() {
-            0 => None,
+            0 | SPAN_MARK => None,
             _ => Some(reader.read()?),
         };
         Ok(LoggedTxn { header, txn, digest })

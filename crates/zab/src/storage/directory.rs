@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use zk_wire::ids::Zxid;
+use zk_wire::snap_stream::SnapshotCompression;
 
 use super::disk::Files;
 use super::error::StorageError;
-use super::snap_stream::SnapshotCompression;
 
 /// The two places of a server's files; they may be the same.
 #[derive(Debug, Clone)]
@@ -71,6 +71,14 @@ impl Directories {
             }
         }
         Ok(())
+    }
+
+    /// What a snapshot's name says of its compression.
+    pub(super) fn compression(path: &Path) -> SnapshotCompression {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let found = SnapshotCompression::ALL.into_iter().rev();
+        let mut found = found.filter(|compression| name.ends_with(compression.extension()));
+        found.next().unwrap_or_default()
     }
 
     pub(super) fn log(&self, first: Zxid) -> PathBuf {

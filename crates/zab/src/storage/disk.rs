@@ -39,6 +39,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// The system's.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
     /// Renames a file within its directory; one that has the name already is replaced.
     ///
     /// # Errors
@@ -144,6 +150,15 @@ impl Files {
     pub(super) fn open(&self, path: &Path) -> Result<NamedFile, StorageError> {
         let file = named(Operation::Open, path, self.0.open(path))?;
         Ok(NamedFile::new(file, path))
+    }
+
+    pub(super) fn open_to_read(&self, path: &Path) -> Result<NamedFile, StorageError> {
+        let file = named(Operation::Open, path, self.0.open_to_read(path))?;
+        Ok(NamedFile::new(file, path))
+    }
+
+    pub(super) fn exists(&self, path: &Path) -> bool {
+        self.0.exists(path)
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {

@@ -53,7 +53,7 @@ pub(super) fn read_log(
     limit: usize,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), StorageError>,
 ) -> Result<LogEnd, StorageError> {
-    let file = files.open(path)?;
+    let file = files.open_to_read(path)?;
     if !has_header(&file)? {
         return log_end(&file, 0, true, Zxid::ZERO, None);
     }

@@ -5,14 +5,18 @@ use std::io;
 use tracing::warn;
 use zk_wire::ids::Zxid;
 use zk_wire::jute::Jute;
-use zk_wire::log_record::{FileHeader, RECORD_OVERHEAD, write_record};
+use zk_wire::log_record::{FileHeader, RECORD_OVERHEAD, write_record, write_record_and};
+use zk_wire::txn::SPAN_MARK;
 
 use super::StorageOptions;
 use super::directory::Directories;
 use super::disk::{Files, NamedFile};
 use super::error::StorageError;
 
-/// The log that grows. Records gather in memory until [`sync`](Self::sync) or until there is a large batch.
+/// The log that grows. A crash may leave any part of what was not synced, also a later record without an earlier
+/// one; so that recovery can tell this from damage to what was synced, each record that shares its sync with
+/// earlier ones says where these start.
+/// Records gather in memory until [`sync`](Self::sync) or until there is a large batch.
 pub(super) struct LogWriter {
     files: Files,
     directories: Directories,
@@ -20,6 +24,8 @@ pub(super) struct LogWriter {
     current: Option<Current>,
     /// Behind `current.written`, not written yet.
     buffer: Vec<u8>,
+    /// Where the records start that the next sync covers, in bytes; `None` if there are none.
+    span: Option<u64>,
     failed: bool,
 }
 
@@ -38,7 +44,15 @@ struct Current {
 
 impl LogWriter {
     pub(super) fn new(files: Files, directories: Directories, options: StorageOptions) -> Self {
-        LogWriter { files, directories, options, current: None, buffer: Vec::new(), failed: false }
+        LogWriter {
+            files,
+            directories,
+            options,
+            current: None,
+            buffer: Vec::new(),
+            span: None,
+            failed: false,
+        }
     }
 
     pub(super) fn append(&mut self, zxid: Zxid, entry: &[u8]) -> Result<(), StorageError> {
@@ -79,8 +93,18 @@ impl LogWriter {
         if self.current.is_none() {
             self.start(zxid)?;
         }
-        self.buffer.reserve(entry.len() + RECORD_OVERHEAD);
-        write_record(entry, &mut self.buffer);
+        if entry.len() + SPAN_MARK > self.options.entry_limit() {
+            // There is no room for a mark, so it begins a span.
+            self.try_sync()?;
+        }
+        self.buffer.reserve(entry.len() + RECORD_OVERHEAD + SPAN_MARK);
+        match self.span {
+            None => {
+                self.span = Some(self.length());
+                write_record(entry, &mut self.buffer);
+            }
+            Some(span) => write_record_and(entry, &span.to_be_bytes(), &mut self.buffer),
+        }
         match self.buffer.len() {
             MAX_BUFFERED.. => self.write_out(),
             _ => Ok(()),
@@ -95,6 +119,7 @@ impl LogWriter {
         if current.dirty {
             current.file.sync()?;
             current.dirty = false;
+            self.span = None;
         }
         if !current.named {
             self.files.sync_dir(&self.directories.logs)?;
@@ -105,7 +130,7 @@ impl LogWriter {
 
     fn try_roll(&mut self) -> Result<(), StorageError> {
         self.try_sync()?;
-        self.current = None;
+        (self.current, self.span) = (None, None);
         Ok(())
     }
 

@@ -87,6 +87,41 @@ impl MemoryDisk {
         self.state().crash(bytes);
     }
 
+    /// The power fails while the disk is busy, and chance decides what it has done: each sector that was written
+    /// and not synced is there or is zeros, each name that was changed is as before or as after. The same seed
+    /// gives the same disk.
+    pub fn crash_at_random(&self, seed: u64) {
+        self.state().crash_at_random(seed);
+    }
+
+    /// Lets something happen to the operation that changes the disk and that follows after so many others of its
+    /// like.
+    pub fn strike(&self, after: u64, how: Strike) {
+        self.state().strike = Some((after, how));
+    }
+
+    /// Another disk with the same files, as durable as they are here, that nobody uses.
+    #[must_use]
+    pub fn copy(&self) -> MemoryDisk {
+        let mut state = self.state().clone();
+        state.locks.clear();
+        state.faults.clear();
+        (state.strike, state.struck) = (None, None);
+        MemoryDisk(Arc::new(Mutex::new(state)))
+    }
+
+    /// Operations that change the disk, so far.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Which operation [`strike`](Self::strike) has hit, if it has.
+    #[must_use]
+    pub fn struck(&self) -> Option<Operation> {
+        self.state().struck
+    }
+
     /// How many times a file was synced.
     #[must_use]
     pub fn syncs(&self) -> u64 {
@@ -140,11 +175,25 @@ impl MemoryDisk {
     }
 }
 
-#[derive(Debug, Default)]
+/// What happens to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strike {
+    /// The power fails meanwhile, as in [`MemoryDisk::crash_at_random`] with this seed.
+    Crash(u64),
+    /// It fails. A write leaves half of its bytes.
+    Error(io::ErrorKind),
+}
+
+#[derive(Debug, Default, Clone)]
 struct State {
     entries: BTreeMap<PathBuf, Entry>,
     /// The entries that a crash leaves.
     durable: BTreeMap<PathBuf, Entry>,
+    /// What was done to names since their directory was synced.
+    unsynced: Vec<NameChange>,
+    changes: u64,
+    strike: Option<(u64, Strike)>,
+    struck: Option<Operation>,
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
     locks: BTreeSet<PathBuf>,
@@ -162,7 +211,40 @@ enum Entry {
     File(u64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+enum NameChange {
+    Link(PathBuf, Entry),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf, Entry),
+}
+
+impl NameChange {
+    /// Both names of a rename are in one directory.
+    fn path(&self) -> &Path {
+        match self {
+            NameChange::Link(path, _) | NameChange::Unlink(path) | NameChange::Rename(_, path, _) => path,
+        }
+    }
+}
+
+/// Chance that can be repeated (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next() >> 63 == 1
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Fault {
     operation: Operation,
     after: usize,
@@ -170,7 +252,7 @@ struct Fault {
 }
 
 /// A file's content. In front of `dirty_from`, `live` and `durable` are the same.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
@@ -189,11 +271,59 @@ impl State {
         for inode in self.inodes.values_mut() {
             inode.crash(keep);
         }
+        self.restart();
+    }
+
+    fn crash_at_random(&mut self, seed: u64) {
+        let mut chance = Chance(seed);
+        for inode in self.inodes.values_mut() {
+            inode.crash_at_random(&mut chance);
+        }
+        for change in std::mem::take(&mut self.unsynced) {
+            if chance.coin() {
+                self.make_durable(change);
+            }
+        }
+        self.restart();
+    }
+
+    fn make_durable(&mut self, change: NameChange) {
+        match change {
+            NameChange::Link(path, entry) => drop(self.durable.insert(path, entry)),
+            NameChange::Unlink(path) => drop(self.durable.remove(&path)),
+            NameChange::Rename(from, to, entry) => {
+                self.durable.remove(&from);
+                self.durable.insert(to, entry);
+            }
+        }
+    }
+
+    /// What is durable is what there is.
+    fn restart(&mut self) {
         self.entries = self.durable.clone();
+        self.unsynced.clear();
         self.forget_unnamed();
         self.locks.clear();
         self.faults.clear();
+        self.strike = None;
         self.generation += 1;
+    }
+
+    /// Counts an operation that changes the disk; says what happens to it.
+    fn change(&mut self, operation: Operation) -> Option<Strike> {
+        self.changes += 1;
+        match &mut self.strike {
+            Some((0, how)) => {
+                let how = *how;
+                (self.strike, self.struck) = (None, Some(operation));
+                Some(how)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
     }
 
     /// Frees what no name leads to. Only after a crash, since files may be open otherwise.
@@ -278,6 +408,25 @@ impl Inode {
         }
     }
 
+    fn crash_at_random(&mut self, chance: &mut Chance) {
+        if let Some(from) = self.dirty_from.take() {
+            if self.live.len() < self.durable.len() && chance.coin() {
+                self.durable.truncate(self.live.len());
+            }
+            // A sector that was synced in part is written as a whole.
+            let mut at = from - from % SECTOR;
+            while at < self.live.len() {
+                let end = (at + SECTOR).min(self.live.len());
+                if chance.coin() {
+                    self.durable.resize(self.durable.len().max(end), 0);
+                    self.durable[at..end].copy_from_slice(&self.live[at..end]);
+                }
+                at = end;
+            }
+        }
+        self.live.clone_from(&self.durable);
+    }
+
     fn crash(&mut self, keep: usize) {
         if let Some(from) = self.dirty_from.take() {
             let end = from.saturating_add(keep).min(self.live.len());
@@ -307,6 +456,19 @@ impl Mount {
         Ok(state)
     }
 
+    /// As [`state`](Self::state), for an operation that changes the disk.
+    fn change(&self, operation: Operation) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state(operation)?;
+        match state.change(operation) {
+            None => Ok(state),
+            Some(Strike::Error(error)) => Err(error.into()),
+            Some(Strike::Crash(seed)) => {
+                state.crash_at_random(seed);
+                Err(io::Error::other("the disk crashed"))
+            }
+        }
+    }
+
     fn opened(&self, inode: u64) -> Box<dyn DiskFile> {
         Box::new(MemoryFile { mount: self.clone(), inode })
     }
@@ -314,8 +476,9 @@ impl Mount {
 
 impl Disk for Mount {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state(Operation::CreateDirectory)?;
+        let mut state = self.change(Operation::CreateDirectory)?;
         state.entries.insert(path.to_owned(), Entry::Directory);
+        state.unsynced.push(NameChange::Link(path.to_owned(), Entry::Directory));
         Ok(())
     }
 
@@ -330,12 +493,13 @@ impl Disk for Mount {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut state = self.state(Operation::Create)?;
+        let mut state = self.change(Operation::Create)?;
         if state.entries.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let entry = state.new_inode(&[]);
         state.entries.insert(path.to_owned(), entry);
+        state.unsynced.push(NameChange::Link(path.to_owned(), entry));
         Ok(self.opened(state.file(path)?))
     }
 
@@ -344,24 +508,31 @@ impl Disk for Mount {
         Ok(self.opened(state.file(path)?))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.open(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state(Operation::Rename)?;
+        let mut state = self.change(Operation::Rename)?;
         let inode = state.file(from)?;
         state.entries.remove(from);
         state.entries.insert(to.to_owned(), Entry::File(inode));
+        state.unsynced.push(NameChange::Rename(from.to_owned(), to.to_owned(), Entry::File(inode)));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state(Operation::Remove)?;
+        let mut state = self.change(Operation::Remove)?;
         state.file(path)?;
         state.entries.remove(path);
+        state.unsynced.push(NameChange::Unlink(path.to_owned()));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state(Operation::SyncDirectory)?;
+        let mut state = self.change(Operation::SyncDirectory)?;
         let state = &mut *state;
+        state.unsynced.retain(|change| change.path().parent() != Some(dir));
         let inside = |path: &Path| path.parent() == Some(dir);
         state.durable.retain(|path, _| !inside(path));
         let now = state.entries.iter().filter(|(path, _)| inside(path));
@@ -419,6 +590,11 @@ impl DiskFile for MemoryFile {
         if state.generation != self.mount.generation {
             return Err(io::Error::other("the disk crashed"));
         }
+        let struck = state.change(Operation::Write);
+        let fault = match struck {
+            Some(Strike::Error(error)) => Err(error.into()),
+            _ => fault,
+        };
         let written = match fault {
             Ok(()) => bytes,
             Err(ref error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -427,6 +603,10 @@ impl DiskFile for MemoryFile {
             Err(_) => &bytes[..bytes.len() / 2],
         };
         state.inode(self.inode)?.write(written, position(offset));
+        if let Some(Strike::Crash(seed)) = struck {
+            state.crash_at_random(seed);
+            return Err(io::Error::other("the disk crashed"));
+        }
         fault
     }
 
@@ -436,20 +616,20 @@ impl DiskFile for MemoryFile {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        let mut state = self.mount.state(Operation::Truncate)?;
+        let mut state = self.mount.change(Operation::Truncate)?;
         state.inode(self.inode)?.resize(position(len));
         Ok(())
     }
 
     fn allocate(&mut self, len: u64) -> io::Result<()> {
-        let mut state = self.mount.state(Operation::Allocate)?;
+        let mut state = self.mount.change(Operation::Allocate)?;
         state.has_space(self.inode, position(len))?;
         state.inode(self.inode)?.resize(position(len));
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut state = self.mount.state(Operation::Sync)?;
+        let mut state = self.mount.change(Operation::Sync)?;
         state.inode(self.inode)?.sync();
         state.syncs += 1;
         Ok(())
@@ -462,3 +642,6 @@ fn position(offset: u64) -> usize {
 }
 
 const MAX_PRE_ALLOC: u64 = 64 << 10;
+
+/// Much smaller than a disk's, so that the few bytes of a test are in many.
+const SECTOR: usize = 32;

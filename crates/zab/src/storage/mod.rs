@@ -16,6 +16,8 @@
 //! What recovery promises: it loses only a tail that no [`Storage::sync`] covered, it says in the log what it
 //! cut, and it refuses to start on anything that looks like a loss. Upstream: `FileTxnSnapLog`.
 
+mod archive;
+mod backup;
 mod continuity;
 mod directory;
 mod disk;
@@ -28,9 +30,9 @@ mod os_disk;
 mod purge;
 mod recovery;
 mod search;
-mod snap_stream;
 mod snapshot;
 mod truncate;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -43,13 +45,16 @@ use zk_wire::jute::{DEFAULT_MAX_BUFFER, extended_limit};
 use zk_wire::stat::StatPersisted;
 use zk_wire::txn::LoggedTxn;
 
+pub use archive::{Archive, ArchiveError, ArchiveFile, ArchiveLogEnd, ArchiveRecord, Moment};
+pub use backup::{Backup, BackupError, BackupFile};
 pub use disk::{Disk, DiskFile};
 pub use disk_storage::DiskStorage;
 pub use error::{Operation, RestoreError, StorageError};
-pub use memory::{MemoryDisk, MemoryStorage};
+pub use memory::{MemoryDisk, MemoryStorage, Strike};
 pub use os_disk::OsDisk;
 pub use purge::{Purger, Retention};
-pub use snap_stream::SnapshotCompression;
+pub use verify::{Checked, Verdict, Verified};
+pub use zk_wire::snap_stream::SnapshotCompression;
 
 /// Where transactions and snapshots are kept. All methods block; one thread owns it.
 ///

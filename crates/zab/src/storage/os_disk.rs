@@ -40,6 +40,10 @@ impl Disk for OsDisk {
         Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

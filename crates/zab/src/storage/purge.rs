@@ -1,12 +1,12 @@
 //! Deleting what is no longer needed (`PurgeTxnLog`, `DatadirCleanupManager`).
 
 use tracing::{info, warn};
+use zk_wire::snap_stream::SnapshotCompression;
 
 use super::directory::{Directories, ZxidFile};
 use super::disk::Files;
 use super::error::StorageError;
 use super::recovery::from_base;
-use super::snap_stream::SnapshotCompression;
 use super::snapshot::{check_snapshot, looks_complete};
 
 /// How much is kept.
@@ -64,6 +64,8 @@ impl Purger {
         let Some(oldest) = oldest_kept(&snapshots, retain, is_valid)? else {
             return Ok(());
         };
+        // What stays must be durable before anything goes.
+        self.files.sync_dir(&self.directories.snapshots)?;
         let superfluous = snapshots.iter().filter(|file| file.zxid < oldest.zxid);
         self.remove(superfluous)?;
         self.files.sync_dir(&self.directories.snapshots)?;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Files are changed last, when everything else is known to be good: a torn tail is cut, and logs without
-//! records at the end are removed, so that the next append may take their names.
+//! records at the end are removed, so that the next append may take their names. What is left is synced: a killed
+//! process may not have done so, and the next one builds on it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 use zk_wire::ids::Zxid;
 use zk_wire::jute::Reader;
 use zk_wire::snapshot::SnapshotError;
-use zk_wire::txn::LoggedTxn;
+use zk_wire::txn::{LoggedTxn, SPAN_MARK};
 
 use super::continuity::{Continuity, Step};
 use super::directory::{Directories, ZxidFile};
@@ -30,29 +31,49 @@ pub(super) fn recover(
     options: &StorageOptions,
     restore: &mut dyn Restore,
 ) -> Result<Zxid, StorageError> {
-    let limit = options.entry_limit();
-    let chosen = choose_snapshot(files, directories, limit)?;
+    let chosen = choose_snapshot(files, directories, options.entry_limit())?;
     let logs = directories.logs(files)?;
     if let (None, Some(unusable), true) = (&chosen.snapshot, &chosen.unusable, logs.is_empty()) {
         return Err(unusable.refuse());
     }
-    if let Some(snapshot) = &chosen.snapshot {
-        restore_snapshot(files, snapshot, limit, restore)?;
-    }
-    let base = chosen.snapshot.as_ref().map(|snapshot| snapshot.zxid);
-    let mut replay =
-        Replay { order: Continuity::new(base, options.trust_empty), limit, mend: Mend::default(), restore };
-    for log in from_base(&logs, base) {
-        replay.log(files, &log.path)?;
-    }
-    let last = replay.order.last();
-    let mend = replay.mend;
+    let snapshot = chosen.snapshot.as_ref();
+    let Replayed { last, mend } = replay(files, &logs, snapshot, Zxid::MAX, options, restore)?;
     if let Some(unusable) = &chosen.unusable {
         unusable.must_be_covered(last)?;
     }
     mend.apply(files, directories)?;
-    info!(snapshot = ?base, %last, "recovered");
+    info!(snapshot = ?snapshot.map(|snapshot| snapshot.zxid), %last, "recovered");
     Ok(last)
+}
+
+/// How a replay ended.
+pub(super) struct Replayed {
+    /// The last transaction, of the snapshot if there was none behind it.
+    pub(super) last: Zxid,
+    /// What to change before the next append.
+    pub(super) mend: Mend,
+}
+
+/// Streams a snapshot, checked before, and the transactions behind it up to `until`, and changes nothing.
+pub(super) fn replay(
+    files: &Files,
+    logs: &[ZxidFile],
+    snapshot: Option<&ZxidFile>,
+    until: Zxid,
+    options: &StorageOptions,
+    restore: &mut dyn Restore,
+) -> Result<Replayed, StorageError> {
+    let limit = options.entry_limit();
+    if let Some(snapshot) = snapshot {
+        restore_snapshot(files, snapshot, limit, restore)?;
+    }
+    let base = snapshot.map(|snapshot| snapshot.zxid);
+    let order = Continuity::new(base, options.trust_empty);
+    let mut replay = Replay { order, limit, until, mend: Mend::default(), restore };
+    for log in from_base(logs, base).iter().filter(|log| log.zxid <= until) {
+        replay.log(files, &log.path)?;
+    }
+    Ok(Replayed { last: replay.order.last(), mend: replay.mend })
 }
 
 /// The logs that may hold transactions behind the snapshot: the newest that starts at or below it, and all
@@ -108,19 +129,25 @@ fn choose_snapshot(files: &Files, directories: &Directories, limit: usize) -> Re
 struct Replay<'a> {
     order: Continuity,
     limit: usize,
+    /// The last transaction that is wanted.
+    until: Zxid,
     mend: Mend,
     restore: &'a mut dyn Restore,
 }
 
 impl Replay<'_> {
     fn log(&mut self, files: &Files, path: &Path) -> Result<(), StorageError> {
-        let (order, restore, mend, limit) = (&mut self.order, &mut *self.restore, &mut self.mend, self.limit);
+        let (order, restore, mend) = (&mut self.order, &mut *self.restore, &mut self.mend);
+        let (limit, until) = (self.limit, self.until);
         let mut first = true;
         let end = read_log(files, path, limit, &mut |record| {
             if std::mem::take(&mut first) {
                 mend.superseded();
             }
-            replay_record(path, &record, limit, order, restore)
+            match record.zxid {
+                zxid if zxid > until => Ok(()),
+                _ => replay_record(path, &record, limit, order, restore),
+            }
         })?;
         if end.torn.is_some() {
             self.order.interrupted();
@@ -152,20 +179,35 @@ fn replay_record(
     }
 }
 
-fn decode(entry: &[u8], limit: usize) -> Result<LoggedTxn, zk_wire::jute::DecodeError> {
+pub(super) fn decode(entry: &[u8], limit: usize) -> Result<LoggedTxn, zk_wire::jute::DecodeError> {
+    Ok(decode_with_span(entry, limit)?.0)
+}
+
+/// A transaction, and where the span of records starts that share its sync; `None` if that is the record itself,
+/// or if the log is not ours.
+pub(super) fn decode_with_span(
+    entry: &[u8],
+    limit: usize,
+) -> Result<(LoggedTxn, Option<u64>), zk_wire::jute::DecodeError> {
     let mut reader = Reader::with_limit(entry, limit);
     let txn = reader.read()?;
+    let span = match reader.remaining() {
+        SPAN_MARK => u64::try_from(reader.read::<i64>()?).ok(),
+        _ => None,
+    };
     reader.finish()?;
-    Ok(txn)
+    Ok((txn, span))
 }
 
 /// What to change at the end of the logs.
 #[derive(Debug, Default)]
-struct Mend {
+pub(super) struct Mend {
     /// The last log with records, if its tail is torn.
     cut: Option<(PathBuf, u64, Torn)>,
     /// Logs without records behind it.
     empty: Vec<(PathBuf, Option<Torn>)>,
+    /// The last log with records.
+    newest: Option<PathBuf>,
 }
 
 impl Mend {
@@ -175,6 +217,9 @@ impl Mend {
     }
 
     fn note(&mut self, path: &Path, log: LogEnd) {
+        if !log.empty {
+            self.newest = Some(path.to_owned());
+        }
         match log {
             LogEnd { empty: true, torn, .. } => self.empty.push((path.to_owned(), torn)),
             LogEnd { end, torn: Some(torn), .. } => self.cut = Some((path.to_owned(), end, torn)),
@@ -184,22 +229,23 @@ impl Mend {
 
     /// Newest first, so that a crash in between leaves a directory that recovers to the same.
     fn apply(self, files: &Files, directories: &Directories) -> Result<(), StorageError> {
-        let removed = !self.empty.is_empty();
         for (path, torn) in self.empty.into_iter().rev() {
             warn!(path = %path.display(), ?torn, "removing a transaction log without any transaction");
             files.remove(&path)?;
         }
-        if removed {
-            files.sync_dir(&directories.logs)?;
-        }
-        let Some((path, end, torn)) = self.cut else {
+        files.sync_dir(&directories.logs)?;
+        let Some(newest) = self.newest else {
             return Ok(());
+        };
+        // What a process wrote and did not sync before it was killed is read, but may not be durable yet.
+        let mut file = files.open(&newest)?;
+        let Some((path, end, torn)) = self.cut else {
+            return file.sync();
         };
         warn!(
             path = %path.display(), offset = end, bytes = torn.bytes, reason = ?torn.reason,
             "cutting an incomplete write off the end of the transaction log"
         );
-        let mut file = files.open(&path)?;
         file.truncate(end)?;
         file.sync()
     }

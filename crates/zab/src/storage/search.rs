@@ -1,13 +1,16 @@
 //! Looking for valid records behind something that is none.
 //!
-//! A crash leaves the last writes incomplete, with nothing valid behind them. Whatever has a valid record
-//! behind it was durable once, as far as one can know, so it must not be dropped in silence.
+//! A crash leaves any part of what was not synced. Whatever has a valid record behind it was durable once, unless
+//! that record says that both were to share a sync; so it must not be dropped in silence.
 
 use zk_wire::ids::Zxid;
-use zk_wire::log_record::{Adler32, END_OF_RECORD, MIN_ENTRY, RECORD_OVERHEAD, RECORD_PREFIX, split_prefix};
+use zk_wire::log_record::{
+    Adler32, END_OF_RECORD, FileHeader, MIN_ENTRY, RECORD_OVERHEAD, RECORD_PREFIX, split_prefix,
+};
 
 use super::disk::NamedFile;
 use super::error::StorageError;
+use super::recovery::decode_with_span;
 
 /// What is in a part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) fn search(file: &NamedFile, from: u64, at_least: Zxid) -> Result<Foun
         file,
         len,
         at_least,
+        from,
+        passed: from,
         budget: (len.saturating_sub(from)).saturating_mul(4).max(MIN_BUDGET),
         buffer: vec![0; CHUNK],
     };
@@ -59,6 +64,10 @@ struct Search<'a> {
     file: &'a NamedFile,
     len: u64,
     at_least: Zxid,
+    /// Where the damage is.
+    from: u64,
+    /// In front of this there are records that were to share a sync with what is damaged.
+    passed: u64,
     /// Bytes that may still be read to check candidates.
     budget: u64,
     buffer: Vec<u8>,
@@ -74,13 +83,20 @@ struct Candidate {
 impl Search<'_> {
     fn window(&mut self, bytes: &[u8], start: u64) -> Result<Option<Found>, StorageError> {
         for at in 0..bytes.len().min(CHUNK) {
+            if start + (at as u64) < self.passed {
+                continue;
+            }
             let Some(candidate) = self.candidate(&bytes[at..], start + at as u64) else {
                 continue;
             };
-            if self.is_record(&candidate)? {
-                let Candidate { offset, length, .. } = candidate;
+            if !self.is_record(&candidate)? {
+                continue;
+            }
+            let Candidate { offset, length, .. } = candidate;
+            if !self.shares_sync(&candidate)? {
                 return Ok(Some(Found::Record { offset, length }));
             }
+            self.passed = offset + RECORD_OVERHEAD as u64 + length;
         }
         Ok(None)
     }
@@ -116,6 +132,23 @@ impl Search<'_> {
         Ok(self.checksum(start, end)? == candidate.checksum)
     }
 
+    /// Does a record say that what is damaged was not synced before it was written?
+    fn shares_sync(&mut self, candidate: &Candidate) -> Result<bool, StorageError> {
+        let Ok(length) = usize::try_from(candidate.length) else { return Ok(false) };
+        if length > MAX_MARKED || !self.spend(candidate.length) {
+            return Ok(false);
+        }
+        let mut entry = vec![0; length];
+        self.file.read_at(&mut entry, candidate.offset + RECORD_PREFIX as u64)?;
+        let Ok((_, span)) = decode_with_span(&entry, length) else { return Ok(false) };
+        // The header is synced with the first records.
+        let span = match span.unwrap_or(candidate.offset) {
+            first if first <= FileHeader::LENGTH as u64 => 0,
+            span => span,
+        };
+        Ok(span <= self.from)
+    }
+
     /// Is there budget left for so many bytes?
     fn spend(&mut self, bytes: u64) -> bool {
         let left = self.budget.checked_sub(bytes);
@@ -139,6 +172,9 @@ impl Search<'_> {
 }
 
 const CHUNK: usize = 64 << 10;
+
+/// Longer entries are refused everywhere.
+const MAX_MARKED: usize = i32::MAX as usize;
 
 /// A candidate can be told by its prefix and its zxid.
 const LOOKAHEAD: usize = RECORD_PREFIX + MIN_ENTRY;

@@ -6,13 +6,13 @@ use std::path::Path;
 use zk_wire::acl::Acl;
 use zk_wire::digest::{DIGEST_VERSION, TxnDigest};
 use zk_wire::ids::{SessionId, Zxid};
+use zk_wire::snap_stream::{SnapWriter, SnapshotCompression};
 use zk_wire::snapshot::{SnapshotError, SnapshotItem, SnapshotReader, SnapshotTail, SnapshotWriter};
 use zk_wire::stat::StatPersisted;
 
 use super::directory::{Directories, ZxidFile};
 use super::disk::{Files, NamedFile, named};
 use super::error::{Operation, RestoreError, StorageError};
-use super::snap_stream::{SnapWriter, SnapshotCompression};
 use super::{Restore, SnapshotSink};
 
 /// A snapshot being written under a temporary name, which goes when this is dropped.
@@ -154,7 +154,7 @@ pub(super) fn check_snapshot(
     snapshot: &ZxidFile,
     limit: usize,
 ) -> Result<Result<(), SnapshotError>, StorageError> {
-    let file = files.open(&snapshot.path)?;
+    let file = files.open_to_read(&snapshot.path)?;
     let mut reader = reader(&file, snapshot.compression, limit);
     loop {
         match reader.next_item() {
@@ -173,7 +173,7 @@ pub(super) fn restore_snapshot(
     restore: &mut dyn Restore,
 ) -> Result<(), StorageError> {
     let ZxidFile { zxid, path, compression } = snapshot;
-    let file = files.open(path)?;
+    let file = files.open_to_read(path)?;
     let mut reader = reader(&file, *compression, limit);
     loop {
         let item =
@@ -188,7 +188,7 @@ pub(super) fn restore_snapshot(
 
 /// Does a file end as a snapshot does? Cheap, and all that Apache asks for (`SnapStream.isValidSnapshot`).
 pub(super) fn looks_complete(files: &Files, path: &Path) -> Result<bool, StorageError> {
-    let file = files.open(path)?;
+    let file = files.open_to_read(path)?;
     let len = file.len()?;
     let mut end = [0; 5];
     if len < 10 || file.read_at(&mut end, len - 5)? < end.len() {
@@ -213,7 +213,7 @@ fn comparable(digest: Option<(Zxid, TxnDigest)>, name: Zxid) -> Option<(Zxid, Tx
     digest.filter(|(zxid, digest)| *zxid != Zxid::ZERO && *zxid >= name && digest.version == DIGEST_VERSION)
 }
 
-fn reader(
+pub(super) fn reader(
     file: &NamedFile,
     compression: SnapshotCompression,
     limit: usize,

@@ -7,6 +7,8 @@
 //! The tree checks nothing that [`prep`](crate::prep) has checked: a transaction is a fact.
 
 pub mod acl_table;
+pub mod diff;
+pub mod history;
 pub mod node;
 pub mod quota;
 pub mod restore;

@@ -8,7 +8,7 @@ use zk_wire::stat::StatPersisted;
 use zk_wire::txn::LoggedTxn;
 
 use super::node::Node;
-use super::{ROOT, Tree};
+use super::{Applied, ROOT, Tree};
 use crate::storage::{Restore, RestoreError};
 
 /// Collects what storage reads.
@@ -36,6 +36,15 @@ impl Restoring {
     pub fn finish(mut self) -> (Tree, u64) {
         self.begin_without_snapshot();
         (self.tree, self.mismatches)
+    }
+
+    /// Applies a transaction, and compares the tree's digest with that of the log.
+    pub fn apply(&mut self, txn: &LoggedTxn) -> Applied {
+        self.begin_without_snapshot();
+        let applied = self.tree.apply(txn);
+        self.replayed += 1;
+        self.compare(txn);
+        applied
     }
 
     /// Has there been a snapshot?
@@ -125,10 +134,7 @@ impl Restore for Restoring {
     }
 
     fn txn(&mut self, txn: LoggedTxn) -> Result<(), RestoreError> {
-        self.begin_without_snapshot();
-        self.tree.apply(&txn);
-        self.replayed += 1;
-        self.compare(&txn);
+        self.apply(&txn);
         Ok(())
     }
 }

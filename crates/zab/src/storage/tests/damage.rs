@@ -5,10 +5,12 @@ use zk_wire::ids::Zxid;
 use super::place::{Place, SMALL, bounds, log, snapshot};
 use crate::storage::{StorageError, StorageOptions};
 
-/// A log of five transactions, and where its records are.
+/// A log of five transactions, each synced, and where its records are.
 fn five() -> (Place, Vec<u8>, Vec<usize>) {
     let place = Place::Memory(Default::default());
-    log(place.open().0.as_mut(), 1..=5);
+    let (mut storage, _) = place.open();
+    (1..=5).for_each(|zxid| log(storage.as_mut(), [zxid]));
+    drop(storage);
     let content = place.files().remove("log.1").unwrap();
     let bounds = bounds(&content);
     assert_eq!((bounds.len(), *bounds.last().unwrap()), (6, content.len()));
@@ -79,6 +81,36 @@ fn zeros_in_the_middle_are_a_hole_and_refused() {
     let error = place.refusal();
     let StorageError::Damaged { offset, next, source: None, .. } = error else { panic!("{error:?}") };
     assert_eq!((offset, next), (bounds[1] as u64, bounds[3] as u64));
+}
+
+/// Five transactions in two syncs: what was not synced when the power failed may be there in any part.
+#[test]
+fn a_hole_is_cut_where_all_behind_it_was_to_share_its_sync_and_refused_where_anything_was_not() {
+    let place = Place::Memory(Default::default());
+    let (mut storage, _) = place.open();
+    log(storage.as_mut(), 1..=2);
+    log(storage.as_mut(), 3..=5);
+    drop(storage);
+    let content = place.files().remove("log.1").unwrap();
+    let bounds = bounds(&content);
+    for hole in 0..5 {
+        for (from, to) in [(bounds[hole], bounds[hole + 1]), (bounds[hole] + 20, bounds[hole] + 30)] {
+            let mut bad = content.clone();
+            bad[from..to].fill(0);
+            let place = place.without("log.1");
+            place.put("log.1", &bad);
+            if hole < 2 {
+                let error = place.refusal();
+                let StorageError::Damaged { offset, next, .. } = error else { panic!("{error:?}") };
+                assert_eq!((offset, next), (bounds[hole] as u64, bounds[2] as u64));
+            } else {
+                assert_eq!(place.open().1.txns, (1..=hole as i64).collect::<Vec<_>>());
+                let left = &place.files()["log.1"];
+                assert_eq!(left[..bounds[hole]], content[..bounds[hole]]);
+                assert!(left[bounds[hole]..].iter().all(|byte| *byte == 0));
+            }
+        }
+    }
 }
 
 #[test]

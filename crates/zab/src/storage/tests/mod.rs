@@ -1,5 +1,7 @@
 //! What storage promises, for each implementation of the trait.
 
+mod archives;
+mod crash_points;
 mod crashes;
 mod damage;
 mod fuzzy;

@@ -56,7 +56,7 @@ fn vectors() -> PathBuf {
 }
 
 /// A copy of a recorded directory, as far as `wanted` goes.
-fn recorded(name: &str, wanted: impl Fn(&str) -> bool) -> Place {
+pub(super) fn recorded(name: &str, wanted: impl Fn(&str) -> bool) -> Place {
     let place = Place::directory();
     for entry in std::fs::read_dir(vectors().join(name)).unwrap() {
         let entry = entry.unwrap();

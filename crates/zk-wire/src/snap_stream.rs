@@ -43,7 +43,7 @@ impl SnapshotCompression {
     }
 
     /// The plain bytes of a file that is compressed so.
-    pub(super) fn reader<'a>(self, file: impl Read + 'a) -> Box<dyn Read + 'a> {
+    pub fn reader<'a>(self, file: impl Read + 'a) -> Box<dyn Read + 'a> {
         match self {
             Self::Plain => Box::new(file),
             Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_AHEAD, file))),
@@ -52,7 +52,7 @@ impl SnapshotCompression {
     }
 
     /// Compresses what is written to it.
-    pub(super) fn writer<W: Write>(self, file: W) -> SnapWriter<W> {
+    pub fn writer<W: Write>(self, file: W) -> SnapWriter<W> {
         match self {
             Self::Plain => SnapWriter::Plain(file),
             // As fast as it gets: a snapshot must not take the CPU from those who are served.
@@ -76,15 +76,21 @@ impl FromStr for SnapshotCompression {
 }
 
 /// A writer that compresses. [`finish`](Self::finish) gives back what is below it.
-pub(super) enum SnapWriter<W: Write> {
+pub enum SnapWriter<W: Write> {
+    /// As it is.
     Plain(W),
+    /// `gz`.
     Gzip(GzEncoder<W>),
+    /// `snappy`.
     Snappy(SnappyWriter<W>),
 }
 
 impl<W: Write> SnapWriter<W> {
     /// Writes what is left.
-    pub(super) fn finish(self) -> io::Result<W> {
+    ///
+    /// # Errors
+    /// `W` failed.
+    pub fn finish(self) -> io::Result<W> {
         match self {
             Self::Plain(out) => Ok(out),
             Self::Gzip(out) => out.finish(),
@@ -117,7 +123,7 @@ impl<W: Write> fmt::Debug for SnapWriter<W> {
 }
 
 /// Writes the format of `SnappyOutputStream`.
-pub(super) struct SnappyWriter<W> {
+pub struct SnappyWriter<W> {
     out: W,
     block: Vec<u8>,
     begun: bool,
@@ -245,7 +251,7 @@ mod tests {
     #[test]
     fn recorded_files_are_the_same_snapshot() {
         let recorded = |name: &str| {
-            let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../zk-wire/tests/vectors/compressed-3.9.3");
+            let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/compressed-3.9.3");
             std::fs::read(format!("{dir}/{name}")).unwrap()
         };
         let gzip = unpacked(SnapshotCompression::Gzip, &recorded("snapshot.32.gz")).unwrap();

@@ -1,4 +1,6 @@
-//! `zoobridge server`: a ZooKeeper server.
+//! `zoobridge server`: a ZooKeeper server, and what looks at its files.
+
+mod tool;
 
 use std::path::PathBuf;
 
@@ -11,7 +13,10 @@ use crate::metrics::ServerSubject;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Apache's zoo.cfg.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -20,8 +25,17 @@ pub(super) struct Args {
     overrides: Vec<String>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Looks at data directories: dumps, verifies, backs up, restores, and answers for the past.
+    Tool(tool::Args),
+}
+
 /// Serves until asked to stop, or until the log cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(Command::Tool(args)) = args.command {
+        return tokio::task::spawn_blocking(move || tool::run(args)).await?;
+    }
     let config = ServerConfig::load(args.config.as_deref(), &args.overrides)?;
     let (metrics, admin) = (config.metrics_address, config.admin.clone());
     let server = Server::start(config).await?;
