@@ -46,13 +46,15 @@ struct FanOut {
     events: Events,
 }
 
+/// A quarter of the session timeout asked for.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut fan_out = FanOut { poll: Poll::new()?, wires: Vec::new(), events: Events::with_capacity(1024) };
     let server = args.target.address()?;
     let watchers = args.connections as usize;
-    let (mut opened, mut ready) = (0, 0);
+    let (mut opened, mut ready, mut pinged) = (0, 0, Instant::now());
     // The last one writes.
     while ready < watchers + 1 {
         while opened < watchers + 1 && opened - ready < args.at_once as usize {
@@ -60,6 +62,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             opened += 1;
         }
         ready += fan_out.turn()?.sessions;
+        // The first ones wait for the last longer than a session lives where a server is slow.
+        if pinged.elapsed() > PING_INTERVAL {
+            pinged = Instant::now();
+            fan_out.wires.iter_mut().try_for_each(|wire| {
+                wire.ping();
+                wire.flush()
+            })?;
+        }
     }
     let acl = Acl::open();
     let create = CreateRequest { path: args.path.clone(), data: None, acl, mode: CreateMode::Persistent };
@@ -151,6 +161,7 @@ impl FanOut {
                 match arrived {
                     Arrived::Session => seen.sessions += 1,
                     Arrived::Event => seen.events.push(now),
+                    Arrived::Pong => {}
                     Arrived::Reply(header, _) => seen.answers.push(header.err),
                 }
                 Ok(())

@@ -366,6 +366,7 @@ impl Lane {
             match arrived {
                 Arrived::Session => *established = true,
                 Arrived::Event => measured.events += 1,
+                Arrived::Pong => {}
                 Arrived::Reply(header, body) => {
                     let sent = in_flight.pop_front().context("an answer to nothing")?;
                     ensure!(sent.xid == header.xid, "the answer {} where {} was due", header.xid, sent.xid);

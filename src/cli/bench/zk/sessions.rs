@@ -141,7 +141,7 @@ impl Sessions<'_> {
             match arrived {
                 Arrived::Session => established = Some(now),
                 Arrived::Reply(header, _) => answers.push((now, header.err)),
-                Arrived::Event => {}
+                Arrived::Event | Arrived::Pong => {}
             }
             Ok(())
         })?;

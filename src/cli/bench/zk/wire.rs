@@ -12,7 +12,7 @@ use zk_wire::connect::{ConnectRequest, ConnectRequestBody, ConnectResponse};
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::{Jute, Reader};
 use zk_wire::reply::ReplyHeader;
-use zk_wire::request::{NOTIFICATION_XID, Request};
+use zk_wire::request::{NOTIFICATION_XID, PING_XID, Request};
 
 /// A client's end of a connection.
 pub(super) struct Wire {
@@ -33,6 +33,8 @@ pub(super) enum Arrived<'a> {
     Reply(ReplyHeader, &'a [u8]),
     /// A watch event.
     Event,
+    /// The answer to a ping.
+    Pong,
 }
 
 /// Bytes asked of a socket at once.
@@ -67,6 +69,11 @@ impl Wire {
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         self.frame(|out| request.encode(xid, out));
         xid
+    }
+
+    /// Queues a ping, which keeps the session alive.
+    pub(super) fn ping(&mut self) {
+        self.frame(|out| Request::Ping.encode(PING_XID, out));
     }
 
     fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -147,6 +154,7 @@ fn decode(frame: &[u8]) -> anyhow::Result<Arrived<'_>> {
     let header: ReplyHeader = Reader::new(frame).read()?;
     match header.xid {
         NOTIFICATION_XID => Ok(Arrived::Event),
+        PING_XID => Ok(Arrived::Pong),
         _ => Ok(Arrived::Reply(header, &frame[HEADER_BYTES..])),
     }
 }
