@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -114,7 +114,8 @@ async fn sent(zxid: i64, path: PathBuf, is_streaming: bool) -> std::io::Result<R
             Err(error) => Some((Err(error), None)),
         }
     });
-    Ok((headers, [(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(chunks)).into_response())
+    let of_body = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_LENGTH, size.to_string())];
+    Ok((headers, of_body, Body::from_stream(chunks)).into_response())
 }
 
 /// May whoever asks do everything with the root? `Authorization` is a scheme and its credentials; of `ip`, the
