@@ -18,7 +18,8 @@ use zk_wire::jute::{Jute, Reader};
 use zk_wire::password::derived_password;
 use zk_wire::reply::ReplyHeader;
 use zk_wire::request::{
-    CreateRequest, CreateTtlRequest, DeleteRequest, PathRequest, Request, SetDataRequest, WatchedRead,
+    CreateRequest, CreateTtlRequest, DeleteRequest, PING_XID, PathRequest, Request, SetDataRequest,
+    WatchedRead,
 };
 use zk_wire::txn::{LoggedTxn, Txn};
 
@@ -141,10 +142,11 @@ impl World {
 
     fn ask(&mut self, id: ConnectionId, request: &Request) -> i32 {
         self.xid += 1;
+        let xid = if matches!(request, Request::Ping) { PING_XID } else { self.xid };
         let mut frame = Vec::new();
-        request.encode(self.xid, &mut frame);
+        request.encode(xid, &mut frame);
         self.input(Input::Frame(id, frame.into()));
-        self.xid
+        xid
     }
 
     /// A request, its way to the disk, and its outcome.

@@ -23,7 +23,7 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::jute::{Jute, Reader, extended_limit};
 use zk_wire::multi::{MultiResult, MultiResults, WriteOp};
 use zk_wire::reply::{Create2Response, PathResponse, ReplyHeader, Response, StatResponse, WatcherEvent};
-use zk_wire::request::{DeleteRequest, PathRequest, Request, RequestError, RequestHeader};
+use zk_wire::request::{DeleteRequest, PING_XID, PathRequest, Request, RequestError, RequestHeader};
 use zk_wire::txn::{LoggedTxn, Txn};
 
 use super::audit::{self, Audit};
@@ -347,6 +347,8 @@ impl Core {
                 self.propose_write(now, id, xid, request.op(), txn);
             }
             request => {
+                // Whatever xid a ping came with (`FinalRequestProcessor`).
+                let xid = if matches!(request, Request::Ping) { PING_XID } else { xid };
                 self.wait(id, Waiting::Read { xid, request });
                 self.answer_waiting(id);
             }

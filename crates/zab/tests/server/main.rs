@@ -21,3 +21,4 @@ mod tls;
 mod watches;
 mod wire;
 mod words;
+mod xids;
