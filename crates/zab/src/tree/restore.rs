@@ -110,6 +110,9 @@ impl Restore for Restoring {
         if !parent_is_there {
             return Err(RestoreError(format!("znode {path} comes before its parent")));
         }
+        // One that was created again meanwhile is in a fuzzy snapshot twice; what was below it before is gone.
+        self.tree.take_descendants(path);
+        self.tree.take(path);
         self.tree.acls.add_use(acl);
         self.tree.put(Node::new(path, data.as_deref(), acl, stat));
         Ok(())
