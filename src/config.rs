@@ -1,5 +1,6 @@
 //! What an administrator writes, in `zoobridge.yaml`. `config/zoobridge.yaml` is the annotated sample.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use zk_client::ConnectString;
 
+use crate::format::Format;
 use crate::model::ZnodePath;
 use crate::plan::{Roots, Rules};
 use crate::reverse::plan::{Import, is_label};
@@ -54,16 +56,50 @@ pub struct ZooKeeper {
     pub digest_file: Option<PathBuf>,
 }
 
-/// Paths below the chroot.
+/// Paths below the chroot: `own`, and one for each format.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(from = "BTreeMap<PathKey, String>")]
 pub struct Paths {
     /// Our own znodes: the fence.
-    pub own: String,
-    /// Curator services.
-    pub curator: String,
-    /// Dubbo's root, the `group` of its registry URL.
-    pub dubbo: String,
+    own: String,
+    /// The roots of formats.
+    formats: BTreeMap<Format, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PathKey {
+    Own,
+    Format(Format),
+}
+
+impl<'de> Deserialize<'de> for PathKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let of_format = || Format::ALL.into_iter().find(|format| format.name() == name).map(PathKey::Format);
+        let key = if name == "own" { Some(PathKey::Own) } else { of_format() };
+        key.ok_or_else(|| {
+            let formats = Format::ALL.map(Format::name).join(", ");
+            serde::de::Error::custom(format!("there is no path {name:?}; there are: own, {formats}"))
+        })
+    }
+}
+
+impl std::fmt::Display for PathKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PathKey::Own => write!(f, "paths.own"),
+            PathKey::Format(format) => write!(f, "paths.{format}"),
+        }
+    }
+}
+
+impl From<BTreeMap<PathKey, String>> for Paths {
+    fn from(mut written: BTreeMap<PathKey, String>) -> Self {
+        let mut path = |key, default: &str| written.remove(&key).unwrap_or_else(|| default.to_owned());
+        let own = path(PathKey::Own, "/zoobridge");
+        let root = |format: Format| (format, path(PathKey::Format(format), format.default_root()));
+        Paths { own, formats: Format::ALL.map(root).into() }
+    }
 }
 
 /// The Secret that keeps ids and passwords of sessions.
@@ -118,7 +154,7 @@ impl Default for LeaderElection {
 
 impl Default for Paths {
     fn default() -> Self {
-        Paths { own: "/zoobridge".to_owned(), curator: "/services".to_owned(), dubbo: "/dubbo".to_owned() }
+        Paths::from(BTreeMap::new())
     }
 }
 
@@ -152,11 +188,11 @@ pub enum ConfigError {
     #[error("{key}: {value:?} and {other_key}: {other:?} overlap; neither may be the other or be below it")]
     Overlap {
         /// The one key.
-        key: &'static str,
+        key: String,
         /// As it was written.
         value: String,
         /// The other key.
-        other_key: &'static str,
+        other_key: String,
         /// As it was written.
         other: String,
     },
@@ -164,7 +200,7 @@ pub enum ConfigError {
     #[error("{key}: {value:?} {reason}")]
     Value {
         /// The key.
-        key: &'static str,
+        key: String,
         /// As it was written.
         value: String,
         /// What is wrong with it.
@@ -174,14 +210,21 @@ pub enum ConfigError {
 
 impl Paths {
     /// Whose a znode is follows from the path that it is below, and a directory of leaves holds nothing else.
+    /// Formats whose leaves are read alike may have one root.
     fn check(&self) -> Result<(), ConfigError> {
-        let Paths { own, curator, dubbo } = self;
-        let keys = [("paths.own", own), ("paths.curator", curator), ("paths.dubbo", dubbo)];
+        let formats = self.formats.iter().map(|(format, value)| (PathKey::Format(*format), value));
+        let keys: Vec<_> = [(PathKey::Own, &self.own)].into_iter().chain(formats).collect();
         for (index, &(key, value)) in keys.iter().enumerate() {
-            let this = path(key, value)?;
+            let this = path(&key.to_string(), value)?;
             for &(other_key, other) in &keys[..index] {
-                let that = path(other_key, other)?;
-                if this == that || this.is_below(&that) || that.is_below(&this) {
+                let that = path(&other_key.to_string(), other)?;
+                let may_be_one = match (key, other_key) {
+                    (PathKey::Format(this), PathKey::Format(that)) => this.may_share_a_root(that),
+                    _ => false,
+                };
+                let overlap = this == that && !may_be_one || this.is_below(&that) || that.is_below(&this);
+                if overlap {
+                    let (key, other_key) = (key.to_string(), other_key.to_string());
                     let (value, other) = (value.clone(), other.clone());
                     return Err(ConfigError::Overlap { key, value, other_key, other });
                 }
@@ -219,14 +262,14 @@ impl Config {
         config.check_imports()?;
         if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&config.zookeeper.session_timeout) {
             return Err(ConfigError::Value {
-                key: "zookeeper.sessionTimeout",
+                key: "zookeeper.sessionTimeout".to_owned(),
                 value: format!("{:?}", config.zookeeper.session_timeout),
                 reason: "is not between 2s and 1h".to_owned(),
             });
         }
         if config.sessions.limit == 0 {
             return Err(ConfigError::Value {
-                key: "sessions.limit",
+                key: "sessions.limit".to_owned(),
                 value: "0".to_owned(),
                 reason: "leaves no session to publish with".to_owned(),
             });
@@ -235,7 +278,7 @@ impl Config {
         // A fifth more passes before the others look, and they need time to attach.
         if config.lease_duration() * 12 / 5 > session_timeout {
             return Err(ConfigError::Value {
-                key: "leaderElection.leaseDuration",
+                key: "leaderElection.leaseDuration".to_owned(),
                 value: format!("{:?}", config.lease_duration()),
                 reason: format!(
                     "is too long for zookeeper.sessionTimeout {session_timeout:?}: sessions would expire before \
@@ -249,8 +292,8 @@ impl Config {
     /// Each Service says by its labels which import of which cluster it is of.
     fn check_imports(&self) -> Result<(), ConfigError> {
         let own = path("paths.own", &self.paths.own)?;
-        let value = |key, value: &str, reason: &str| ConfigError::Value {
-            key,
+        let value = |key: &str, value: &str, reason: &str| ConfigError::Value {
+            key: key.to_owned(),
             value: value.to_owned(),
             reason: reason.to_owned(),
         };
@@ -283,8 +326,10 @@ impl Config {
     /// # Errors
     /// A path is none.
     pub fn roots(&self) -> Result<Roots, ConfigError> {
-        let Paths { own: _, curator, dubbo } = &self.paths;
-        Ok(Roots { curator: path("paths.curator", curator)?, dubbo: path("paths.dubbo", dubbo)? })
+        let root = |(format, value): (&Format, &String)| {
+            Ok((*format, path(&PathKey::Format(*format).to_string(), value)?))
+        };
+        self.paths.formats.iter().map(root).collect::<Result<_, _>>().map(Roots)
     }
 
     /// The directory of the fence.
@@ -294,7 +339,7 @@ impl Config {
     pub fn fence_directory(&self) -> Result<ZnodePath, ConfigError> {
         let own = path("paths.own", &self.paths.own)?;
         let bad = |reason: zk_wire::path::PathError| ConfigError::Value {
-            key: "cluster",
+            key: "cluster".to_owned(),
             value: self.cluster.clone(),
             reason: format!("cannot be part of a path: {reason}"),
         };
@@ -302,9 +347,9 @@ impl Config {
     }
 }
 
-fn path(key: &'static str, value: &str) -> Result<ZnodePath, ConfigError> {
+fn path(key: &str, value: &str) -> Result<ZnodePath, ConfigError> {
     ZnodePath::new(value).map_err(|reason| ConfigError::Value {
-        key,
+        key: key.to_owned(),
         value: value.to_owned(),
         reason: format!("is no path: {reason}"),
     })
@@ -428,7 +473,22 @@ mod tests {
         // A common beginning is no common path.
         let yaml =
             "{zookeeper: {connect: zk}, rules: [], paths: {curator: /reg/a, dubbo: /reg/ab, own: /reg/b}}";
-        assert_eq!(Config::parse(yaml).unwrap().roots().unwrap().dubbo.as_str(), "/reg/ab");
+        assert_eq!(Config::parse(yaml).unwrap().roots().unwrap().0[&Format::Dubbo].as_str(), "/reg/ab");
+    }
+
+    #[test]
+    fn formats_that_are_read_alike_may_have_one_root() {
+        let parse = |paths: &str| {
+            Config::parse(&format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {paths}}}"))
+        };
+        let roots = parse("{curator: /reg, spring: /reg}").unwrap().roots().unwrap().0;
+        assert_eq!(roots[&Format::Curator], roots[&Format::Spring]);
+        for paths in ["{spring: /services/spring}", "{nerve: /hosts}", "{serverset: /services}"] {
+            let error = parse(paths).unwrap_err().to_string();
+            assert!(error.contains("overlap"), "{paths}: {error}");
+        }
+        let error = parse("{nervous: /hosts}").unwrap_err().to_string();
+        assert!(error.contains("no path \"nervous\"; there are: own, curator, dubbo"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ const A: SessionId = SessionId(1);
 const B: SessionId = SessionId(2);
 
 fn roots() -> Roots {
-    Roots { curator: ZnodePath::new("/services").unwrap(), dubbo: ZnodePath::new("/dubbo").unwrap() }
+    Roots(Format::ALL.map(|format| (format, ZnodePath::new(format.default_root()).unwrap())).into())
 }
 
 fn leaf(last: u8) -> ZnodePath {

@@ -7,43 +7,33 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use serde_json::Value;
-use zk_wire::path::{self, PathError};
+use zk_wire::path::PathError;
 
-use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
-use super::{Leaf, shortened};
-use crate::model::Endpoint;
+use super::Leaf;
+use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
+use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
+use crate::model::{Endpoint, ZnodePath};
+
+/// Curator x-discovery.
+pub(super) struct Format;
 
 /// What one Service publishes as Curator instances.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Curator {
+#[derive(Debug)]
+struct Curator {
     /// The service's name, one path component.
-    pub name: String,
+    name: String,
 }
 
-/// Why something cannot be the name of a Curator service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// Not the name of a znode.
-    #[error(transparent)]
-    Znode(#[from] PathError),
-    /// Longer than [`MAX_NAME_BYTES`].
-    #[error("it has {0} bytes; at most {MAX_NAME_BYTES} are allowed")]
-    TooLong(usize),
-}
-
-/// No service's name is longer. It is part of the path of each instance, and of its data.
-pub const MAX_NAME_BYTES: usize = 255;
-
-/// The `ServiceInstance` of Curator.
+/// The `ServiceInstance` of Curator, with a payload that knows its Java class.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Instance<'a> {
+struct Instance<'a, P> {
     name: &'a str,
     id: &'a str,
     address: String,
     port: u16,
     ssl_port: Option<u16>,
-    payload: Option<()>,
+    payload: P,
     #[serde(rename = "registrationTimeUTC")]
     registration_time_utc: i64,
     service_type: &'static str,
@@ -72,39 +62,64 @@ const URI_SPEC: UriSpec = UriSpec {
     ],
 };
 
-impl Curator {
-    /// A service of this name.
-    ///
-    /// # Errors
-    /// It cannot be the name of a znode, or is too long.
-    pub fn new(name: &str) -> Result<Self, NameError> {
-        if name.len() > MAX_NAME_BYTES {
-            return Err(NameError::TooLong(name.len()));
-        }
-        path::validate_component(name)?;
-        Ok(Curator { name: name.to_owned() })
+const ANNOTATION: &str = "curator";
+
+impl Definition for Format {
+    fn root(&self) -> &'static str {
+        "/services"
     }
 
-    /// The instance of one endpoint. Its id is `ip:port`; its registration time is the Service's creation,
-    /// since consumers compare it and it must not change.
-    #[must_use]
-    pub fn leaf(&self, endpoint: Endpoint, created_ms: i64) -> Leaf {
-        let id = format!("{}:{}", endpoint.ip, endpoint.port);
-        let instance = Instance {
-            name: &self.name,
-            id: &id,
-            address: endpoint.ip.to_string(),
-            port: endpoint.port,
-            ssl_port: None,
-            payload: None,
-            registration_time_utc: created_ms,
-            service_type: "DYNAMIC",
-            uri_spec: URI_SPEC,
-        };
-        // A struct of strings and numbers always has a JSON form.
-        let data = serde_json::to_vec(&instance).unwrap_or_default().into();
-        Leaf { name: id, data }
+    fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
+        asked.single(ANNOTATION, |name| Curator { name })
     }
+
+    fn address(&self, leaf: &str) -> Option<IpAddr> {
+        address(leaf)
+    }
+
+    fn registered(&self, service: &str, _: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+        registered(service, data)
+    }
+}
+
+impl Target for Curator {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
+        root.child(&self.name)
+    }
+
+    fn leaf(&self, endpoint: Endpoint, created_ms: i64) -> Result<Leaf, NoIpv6> {
+        Ok(instance(&self.name, endpoint, endpoint.ip.to_string(), None::<()>, created_ms))
+    }
+}
+
+/// The instance of one endpoint. Its id is `ip:port`; its registration time is the Service's creation, since
+/// consumers compare it and it must not change.
+pub(super) fn instance(
+    name: &str,
+    endpoint: Endpoint,
+    address: String,
+    payload: impl Serialize,
+    created_ms: i64,
+) -> Leaf {
+    let id = format!("{}:{}", endpoint.ip, endpoint.port);
+    let instance = Instance {
+        name,
+        id: &id,
+        address,
+        port: endpoint.port,
+        ssl_port: None,
+        payload,
+        registration_time_utc: created_ms,
+        service_type: "DYNAMIC",
+        uri_spec: URI_SPEC,
+    };
+    // A struct of strings and numbers always has a JSON form.
+    let data = serde_json::to_vec(&instance).unwrap_or_default().into();
+    Leaf { name: id, data }
 }
 
 /// An instance of any release and of any payload: members may be missing, and what is not needed may be
@@ -113,36 +128,19 @@ impl Curator {
 /// It is not ready if it says `enabled: false`, as Curator does since 2.12; if its payload has an
 /// `instance_status` that is not `UP`, as Spring Cloud's may; or a `weight` of 0, as Dubbo's may.
 pub(super) fn registered(service: &str, data: &[u8]) -> Result<Registered, Unreadable> {
-    if data.len() > MAX_RECORD_BYTES {
-        return Err(Unreadable::TooLong(data.len()));
-    }
-    let Ok(Value::Object(record)) = serde_json::from_slice(data) else { return Err(Unreadable::NotJson) };
-    let ip = match record.get("address") {
-        None | Some(Value::Null) => return Err(Unreadable::NoAddress),
-        Some(Value::String(text)) => registered::address(text)?,
-        Some(other) => return Err(Unreadable::NotAnAddress(shortened(&other.to_string()))),
-    };
-    let port = ["port", "sslPort"].iter().find_map(|name| match record.get(*name) {
-        None | Some(Value::Null) => None,
-        Some(port) => Some(number(port)),
-    });
-    let port = port.flatten().and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0);
+    let record = json(data)?;
+    let ip = member_address(record.get("address"))?;
+    let port = ["port", "sslPort"]
+        .iter()
+        .map(|name| record.get(*name))
+        .find(|port| !matches!(port, None | Some(Value::Null)));
+    let port = member_port(port.flatten())?;
     let metadata = |name| record.get("payload").and_then(|payload| payload.get("metadata")?.get(name));
     let status = metadata("instance_status").and_then(Value::as_str).unwrap_or_default();
     let is_up = status.trim().is_empty() || status.eq_ignore_ascii_case("UP");
-    let has_weight = metadata("weight").and_then(number) != Some(0);
+    let has_weight = metadata("weight").and_then(integer) != Some(0);
     let is_enabled = record.get("enabled") != Some(&Value::Bool(false));
-    Ok(Registered {
-        service: service.to_owned(),
-        ip,
-        port: port.ok_or(Unreadable::NoPort)?,
-        ready: is_enabled && is_up && has_weight,
-    })
-}
-
-/// A whole number, which some write as a string.
-fn number(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    Ok(Registered { service: service.to_owned(), ip, port, ready: is_enabled && is_up && has_weight })
 }
 
 /// The address in an instance's id.
@@ -153,12 +151,13 @@ pub(super) fn address(id: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::MAX_RECORD_BYTES;
     use crate::model::Protocol;
 
     #[test]
     fn an_instance_has_exactly_these_bytes() {
         let endpoint = Endpoint { ip: "10.1.2.3".parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-        let leaf = Curator::new("orders").unwrap().leaf(endpoint, 1_700_000_000_000);
+        let leaf = Curator { name: "orders".to_owned() }.leaf(endpoint, 1_700_000_000_000).unwrap();
         assert_eq!(leaf.name, "10.1.2.3:8080");
         assert_eq!(address(&leaf.name), Some(endpoint.ip));
         let expected = r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},{"value":":","variable":false},{"value":"port","variable":true}]}}"#;
@@ -169,17 +168,6 @@ mod tests {
         let read = registered("orders", data.as_bytes())?;
         assert_eq!(read.service, "orders");
         Ok((std::net::SocketAddr::new(read.ip, read.port).to_string(), read.ready))
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        for ip in ["10.1.2.3", "fd00::1"] {
-            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = Curator::new("orders").unwrap().leaf(endpoint, 0);
-            let expected =
-                Registered { service: "orders".to_owned(), ip: endpoint.ip, port: 8080, ready: true };
-            assert_eq!(registered("orders", &leaf.data), Ok(expected));
-        }
     }
 
     /// As `JsonInstanceSerializer`, Spring Cloud and Dubbo 3 write them (`formats.md` 2.2, 3.2, 4).
@@ -260,13 +248,5 @@ mod tests {
         assert_eq!(read(&long), Err(Unreadable::TooLong(long.len())));
         let deep = "[".repeat(MAX_RECORD_BYTES);
         assert_eq!(read(&deep), Err(Unreadable::NotJson));
-    }
-
-    #[test]
-    fn a_name_is_one_component_of_255_bytes_at_most() {
-        assert_eq!(Curator::new(&"é".repeat(128)), Err(NameError::TooLong(256)));
-        assert!(Curator::new(&"x".repeat(255)).is_ok());
-        assert_eq!(Curator::new("a/b"), Err(NameError::Znode(PathError::Slash)));
-        assert!(NameError::TooLong(256).to_string().contains("255"));
     }
 }

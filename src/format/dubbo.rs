@@ -9,18 +9,25 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use zk_wire::path::PathError;
 
+use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
-use super::{Leaf, shortened};
-use crate::model::Endpoint;
+use super::{BadValue, Leaf, shortened};
+use crate::model::{Endpoint, ZnodePath};
+
+/// Dubbo, one directory per interface.
+pub(super) struct Format;
 
 /// What one Service publishes as a provider of one interface.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dubbo {
+#[derive(Debug)]
+struct Dubbo {
     /// The Java interface.
-    pub interface: String,
-    /// Parameters beside those that are always written.
-    pub parameters: BTreeMap<String, String>,
+    interface: String,
+    /// All parameters.
+    parameters: BTreeMap<String, String>,
+    /// May IPv6 providers be written? Consumers before 2.7 fail as a whole on one.
+    ipv6: bool,
 }
 
 /// Why something cannot be part of a provider's URL.
@@ -101,7 +108,7 @@ pub enum TextError {
 }
 
 /// No provider is longer. A `getChildren` reply of 1 MiB, the limit of Java clients, then has room for 250.
-pub const MAX_URL_BYTES: usize = 4_096;
+const MAX_URL_BYTES: usize = 4_096;
 
 /// What `java.net.URLEncoder` leaves alone, but for the space.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'*').remove(b'_').remove(b' ');
@@ -113,7 +120,7 @@ const RESERVED: [&str; 7] = ["anyhost", "category", "dynamic", "enabled", "inter
 const SIBLINGS: [&str; 3] = ["config", "metadata", "mapping"];
 
 /// The directory of an interface's providers.
-pub(super) const PROVIDERS: &str = "providers";
+const PROVIDERS: &str = "providers";
 
 /// Protocols of what stands in a registry and is no provider (`formats.md` 8.1).
 const NO_PROVIDERS: [&str; 9] =
@@ -135,12 +142,112 @@ impl std::fmt::Display for KeyPart {
     }
 }
 
+const ANNOTATION: &str = "dubbo";
+const APPLICATION: &str = "dubbo-application";
+const PARAMETERS: &str = "dubbo-parameters";
+const IPV6: &str = "dubbo-ipv6";
+
+impl Definition for Format {
+    fn root(&self) -> &'static str {
+        "/dubbo"
+    }
+
+    fn options(&self) -> &'static [&'static str] {
+        &[APPLICATION, PARAMETERS, IPV6]
+    }
+
+    fn has_own_name(&self) -> bool {
+        false
+    }
+
+    /// Several interfaces are separated by commas or white space.
+    fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
+        let mut targets = Vec::new();
+        let ipv6 = match asked.option(IPV6) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                let reason = BadValue::Bool(shortened(other));
+                targets.push(Err(BadAnnotation { annotation: IPV6, reason }));
+                false
+            }
+        };
+        let application = asked.option(APPLICATION).unwrap_or(&asked.service.key.name);
+        let parameters = asked.option(PARAMETERS).unwrap_or_default();
+        let is_separator = |c: char| c == ',' || c.is_whitespace();
+        let mut keys: Vec<_> = asked.value.split(is_separator).filter(|key| !key.is_empty()).collect();
+        if keys.is_empty() {
+            keys.push("");
+        }
+        for key in keys {
+            targets.push(match Dubbo::new(key, application, parameters) {
+                Ok(dubbo) => Ok(Box::new(Dubbo { ipv6, ..dubbo }) as Box<dyn Target>),
+                Err(error) => Err(BadAnnotation { annotation: annotation_of(&error), reason: error.into() }),
+            });
+        }
+        targets
+    }
+
+    fn address(&self, leaf: &str) -> Option<IpAddr> {
+        address(leaf)
+    }
+
+    fn service_of(&self, child: &str) -> Option<String> {
+        interface(child)
+    }
+
+    fn between(&self) -> Option<&'static str> {
+        Some(PROVIDERS)
+    }
+
+    fn is_in_the_name(&self) -> bool {
+        true
+    }
+
+    fn registered(&self, service: &str, name: &str, _: &[u8]) -> Result<Registered, Unreadable> {
+        registered(service, name)
+    }
+}
+
+/// Where the mistake is. What is too long is so because of the parameters, if there are any.
+fn annotation_of(error: &DubboError) -> &'static str {
+    match error {
+        DubboError::Interface(_)
+        | DubboError::Sibling(_)
+        | DubboError::Key { part: KeyPart::Version | KeyPart::Group, .. } => ANNOTATION,
+        DubboError::Key { part: KeyPart::Application, .. } => APPLICATION,
+        DubboError::Malformed(_)
+        | DubboError::Name { .. }
+        | DubboError::Value { .. }
+        | DubboError::Stripped(_)
+        | DubboError::Reserved(_)
+        | DubboError::TooLong(_) => PARAMETERS,
+    }
+}
+
+impl Target for Dubbo {
+    fn name(&self) -> &str {
+        &self.interface
+    }
+
+    fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
+        root.child(&form_encode(&self.interface))?.child(PROVIDERS)
+    }
+
+    fn leaf(&self, endpoint: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+        if endpoint.ip.is_ipv6() && !self.ipv6 {
+            return Err(NoIpv6);
+        }
+        Ok(Leaf { name: self.url(SocketAddr::new(endpoint.ip, endpoint.port)), data: Bytes::new() })
+    }
+}
+
 impl Dubbo {
     /// Reads `interface[:version[:group]]`, Dubbo's own colon-separated key, and `name=value&…`.
     ///
     /// # Errors
     /// See [`DubboError`].
-    pub fn new(key: &str, application: &str, parameters: &str) -> Result<Self, DubboError> {
+    fn new(key: &str, application: &str, parameters: &str) -> Result<Self, DubboError> {
         let mut parts = key.splitn(3, ':');
         let interface = parts.next().unwrap_or_default();
         if !interface.split('.').all(is_java_identifier) {
@@ -173,28 +280,16 @@ impl Dubbo {
             let (name, value) = read_parameter(parameter)?;
             all.insert(name.to_owned(), value.to_owned());
         }
-        let dubbo = Dubbo { interface: interface.to_owned(), parameters: all };
+        let dubbo = Dubbo { interface: interface.to_owned(), parameters: all, ipv6: false };
         let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
-        match dubbo.name(longest).len() {
+        match dubbo.url(longest).len() {
             bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),
             _ => Ok(dubbo),
         }
     }
 
-    /// The directory's name below the root: the encoded interface.
-    #[must_use]
-    pub fn directory(&self) -> String {
-        form_encode(&self.interface)
-    }
-
-    /// The provider of one endpoint.
-    #[must_use]
-    pub fn leaf(&self, endpoint: Endpoint) -> Leaf {
-        Leaf { name: self.name(SocketAddr::new(endpoint.ip, endpoint.port)), data: Bytes::new() }
-    }
-
     /// Sorted but for `anyhost`, before which a parameter of the Service's may sort.
-    fn name(&self, address: SocketAddr) -> String {
+    fn url(&self, address: SocketAddr) -> String {
         let (first, rest): (Vec<_>, Vec<_>) = self.parameters.iter().partition(|(name, _)| *name == FIRST);
         let query: Vec<_> =
             first.iter().chain(&rest).map(|(name, value)| format!("{name}={value}")).collect();
@@ -259,7 +354,7 @@ fn form_decode(text: &str) -> Result<String, Unreadable> {
 }
 
 /// The interface that a child of the root stands for.
-pub(super) fn interface(child: &str) -> Option<String> {
+fn interface(child: &str) -> Option<String> {
     if child.len() > MAX_RECORD_BYTES || SIBLINGS.contains(&child) {
         return None;
     }
@@ -268,7 +363,7 @@ pub(super) fn interface(child: &str) -> Option<String> {
 
 /// A provider of any release (`formats.md` 8.1). Beside the parameters of a consumer's match only its address
 /// counts; it is not ready if it says `enabled=false` or `disabled=true`, or has the weight 0.
-pub(super) fn registered(interface: &str, name: &str) -> Result<Registered, Unreadable> {
+fn registered(interface: &str, name: &str) -> Result<Registered, Unreadable> {
     if name.len() > MAX_RECORD_BYTES {
         return Err(Unreadable::TooLong(name.len()));
     }
@@ -314,7 +409,7 @@ fn key(interface: &str, version: Option<&str>, group: Option<&str>) -> Result<St
 }
 
 /// The address in a provider's name.
-pub(super) fn address(name: &str) -> Option<IpAddr> {
+fn address(name: &str) -> Option<IpAddr> {
     let url = percent_decode_str(name).decode_utf8().ok()?;
     let authority = url.strip_prefix("dubbo://")?.split('/').next()?;
     authority.parse().ok().map(|address: SocketAddr| address.ip())
@@ -322,8 +417,6 @@ pub(super) fn address(name: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::model::Protocol;
 
@@ -339,15 +432,18 @@ mod tests {
             "methods=create,get&pid=1&release=2.7.23&revision=1.0.0&timestamp=1700000000000&weight=200",
         )
         .unwrap();
-        let leaf = dubbo.leaf(endpoint("10.1.2.3"));
-        assert_eq!(dubbo.directory(), "com.acme.OrderService");
+        let leaf = dubbo.leaf(endpoint("10.1.2.3"), 7).unwrap();
+        let directory = dubbo.directory(&ZnodePath::new("/dubbo").unwrap()).unwrap();
+        assert_eq!(directory.as_str(), "/dubbo/com.acme.OrderService/providers");
         assert_eq!(
             leaf.name,
             "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fanyhost%3Dtrue%26application%3Dorders%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26generic%3Dfalse%26group%3Dg1%26interface%3Dcom.acme.OrderService%26methods%3Dcreate%2Cget%26pid%3D1%26release%3D2.7.23%26revision%3D1.0.0%26side%3Dprovider%26timestamp%3D1700000000000%26version%3D1.0.0%26weight%3D200"
         );
         assert!(leaf.data.is_empty());
+        assert_eq!(dubbo.leaf(endpoint("fd00::1"), 7), Err(NoIpv6));
+        let dubbo = Dubbo { ipv6: true, ..dubbo };
         for ip in ["10.1.2.3", "fd00::1"] {
-            assert_eq!(address(&dubbo.leaf(endpoint(ip)).name), Some(ip.parse().unwrap()));
+            assert_eq!(address(&dubbo.leaf(endpoint(ip), 7).unwrap().name), Some(ip.parse().unwrap()));
         }
     }
 
@@ -364,11 +460,11 @@ mod tests {
             [("com.acme.OrderService:1.0.0:g1", "10.1.2.3"), (ORDERS, "fd00::1"), ("a.B::g", "10.1.2.3")]
         {
             let dubbo = Dubbo::new(key, "orders", "weight=200").unwrap();
-            let name = dubbo.leaf(endpoint(ip)).name;
+            let name = dubbo.url(SocketAddr::new(ip.parse().unwrap(), 20880));
             let expected =
                 Registered { service: key.to_owned(), ip: ip.parse().unwrap(), port: 20880, ready: true };
             assert_eq!(registered(&dubbo.interface, &name), Ok(expected));
-            assert_eq!(interface(&dubbo.directory()), Some(dubbo.interface));
+            assert_eq!(interface(&form_encode(&dubbo.interface)), Some(dubbo.interface));
         }
     }
 
@@ -455,7 +551,7 @@ mod tests {
     #[test]
     fn the_first_parameter_is_one_that_may_be_lost() {
         let dubbo = Dubbo::new("a.B", "orders", "accepts=9&Z=1").unwrap();
-        let name = dubbo.leaf(endpoint("10.1.2.3")).name;
+        let name = dubbo.leaf(endpoint("10.1.2.3"), 7).unwrap().name;
         assert!(name.contains("%3Fanyhost%3Dtrue%26Z%3D1%26accepts%3D9%26application%3D"), "{name}");
     }
 
@@ -520,8 +616,8 @@ mod tests {
     fn a_url_that_is_too_long_is_refused_with_the_limit() {
         let with = |value: usize| Dubbo::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse::<SocketAddr>().unwrap();
-        let fixed = with(1).unwrap().name(longest).len() - 1;
-        assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().name(longest).len(), MAX_URL_BYTES);
+        let fixed = with(1).unwrap().url(longest).len() - 1;
+        assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().url(longest).len(), MAX_URL_BYTES);
         let error = with(MAX_URL_BYTES - fixed + 1).unwrap_err();
         assert_eq!(error, DubboError::TooLong(MAX_URL_BYTES + 1));
         assert!(error.to_string().contains("4096"), "{error}");
@@ -531,20 +627,5 @@ mod tests {
         }
         let error = Dubbo::new(&"/".repeat(100_000), "orders", "").unwrap_err().to_string();
         assert!(error.len() < 400, "{} bytes", error.len());
-    }
-
-    proptest! {
-        /// Whatever somebody registers, reading it ends.
-        #[test]
-        fn no_registration_panics(name in any::<String>(), data in prop::collection::vec(any::<u8>(), 0..200)) {
-            let url = format!("dubbo://{name}");
-            for text in [&name, &url, &form_encode(&url)] {
-                let _ = registered(ORDERS, text);
-                let _ = interface(text);
-            }
-            let _ = super::super::curator::registered(&name, &data);
-            let json = format!("{{\"address\":\"10.0.0.1\",\"port\":1,\"payload\":{data:?}}}");
-            prop_assert!(super::super::curator::registered(&name, json.as_bytes()).is_ok());
-        }
     }
 }

@@ -3,15 +3,30 @@
 //! A format maps one endpoint of one publication to one leaf: a name and its data. Pure and stable: the same
 //! input gives the same bytes in every release, so that an upgrade writes nothing. Beside what it writes, each
 //! file reads what others wrote in that format.
+//!
+//! A new format is a file that implements [`Definition`] and [`Target`], a variant of [`Format`], and its line in
+//! [`Format::definition`].
 
-pub mod curator;
-pub mod dubbo;
+mod bad_value;
+mod curator;
+mod definition;
+mod dubbo;
+mod hostport;
+mod name;
+mod nerve;
 mod registered;
+mod serverset;
+mod spring;
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 
+pub use bad_value::BadValue;
+use definition::Definition;
+pub use definition::{Asking, BadAnnotation, NoIpv6, Target};
+pub use dubbo::DubboError;
+pub use name::MAX_NAME_BYTES;
 pub use registered::{MAX_RECORD_BYTES, Registered, Unreadable};
 
 /// A leaf below a format's directory.
@@ -23,7 +38,7 @@ pub struct Leaf {
     pub data: Bytes,
 }
 
-/// The formats, as rules name them.
+/// The formats. Rules and annotations call them by their variants' names in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -31,6 +46,128 @@ pub enum Format {
     Curator,
     /// Dubbo, one directory per interface.
     Dubbo,
+    /// Spring Cloud ZooKeeper.
+    Spring,
+    /// Twitter's ServerSets: Finagle, Linkerd 1, Aurora.
+    Serverset,
+    /// SmartStack.
+    Nerve,
+    /// `host:port`, as the name and as the data.
+    Hostport,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 6] =
+        [Format::Curator, Format::Dubbo, Format::Spring, Format::Serverset, Format::Nerve, Format::Hostport];
+
+    fn definition(self) -> &'static dyn Definition {
+        match self {
+            Format::Curator => &curator::Format,
+            Format::Dubbo => &dubbo::Format,
+            Format::Spring => &spring::Format,
+            Format::Serverset => &serverset::Format,
+            Format::Nerve => &nerve::Format,
+            Format::Hostport => &hostport::Format,
+        }
+    }
+
+    /// What rules and annotations call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Curator => "curator",
+            Format::Dubbo => "dubbo",
+            Format::Spring => "spring",
+            Format::Serverset => "serverset",
+            Format::Nerve => "nerve",
+            Format::Hostport => "hostport",
+        }
+    }
+
+    /// The annotation that chooses its port.
+    #[must_use]
+    pub fn port_annotation(self) -> &'static str {
+        match self {
+            Format::Curator => "curator-port",
+            Format::Dubbo => "dubbo-port",
+            Format::Spring => "spring-port",
+            Format::Serverset => "serverset-port",
+            Format::Nerve => "nerve-port",
+            Format::Hostport => "hostport-port",
+        }
+    }
+
+    /// Annotations that say how, beside [`Format::name`] and [`Format::port_annotation`].
+    #[must_use]
+    pub fn options(self) -> &'static [&'static str] {
+        self.definition().options()
+    }
+
+    /// Where it lives, unless the configuration says otherwise.
+    #[must_use]
+    pub fn default_root(self) -> &'static str {
+        self.definition().root()
+    }
+
+    /// May its root be that of `other`? Then the leaves of both must be read alike, since only their names tell
+    /// what a leaf stands for.
+    #[must_use]
+    pub fn may_share_a_root(self, other: Format) -> bool {
+        let are_instances = |format| matches!(format, Format::Curator | Format::Spring);
+        self == other || are_instances(self) && are_instances(other)
+    }
+
+    /// Can a Service be published under its own name, without an annotation?
+    #[must_use]
+    pub fn has_own_name(self) -> bool {
+        self.definition().has_own_name()
+    }
+
+    /// The directories that a Service wants to fill.
+    #[must_use]
+    pub fn targets(self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
+        self.definition().targets(asked)
+    }
+
+    /// The address that a leaf's name gives; `None` if this format would not have written it.
+    #[must_use]
+    pub fn address(self, name: &str) -> Option<IpAddr> {
+        self.definition().address(name)
+    }
+
+    /// The name of the service or interface whose instances are below this child of the format's root; `None`
+    /// if there are none.
+    #[must_use]
+    pub fn service_of(self, child: &str) -> Option<String> {
+        self.definition().service_of(child)
+    }
+
+    /// Between a service's znode and its instances.
+    #[must_use]
+    pub fn between(self) -> Option<&'static str> {
+        self.definition().between()
+    }
+
+    /// Is an instance what its znode's name says, and not the data?
+    #[must_use]
+    pub fn is_in_the_name(self) -> bool {
+        self.definition().is_in_the_name()
+    }
+
+    /// Reads what somebody registered below [`Format::service_of`].
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn registered(self, service: &str, name: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+        self.definition().registered(service, name, data)
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A text that somebody else wrote, as far as a message needs it.
@@ -43,58 +180,5 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-impl Format {
-    /// The address that a leaf's name gives; `None` if this format would not have written it.
-    #[must_use]
-    pub fn address(self, name: &str) -> Option<IpAddr> {
-        match self {
-            Format::Curator => curator::address(name),
-            Format::Dubbo => dubbo::address(name),
-        }
-    }
-
-    /// The name of the service or interface whose instances are below this child of the format's root; `None`
-    /// if there are none.
-    #[must_use]
-    pub fn service_of(self, child: &str) -> Option<String> {
-        match self {
-            Format::Curator => Some(child.to_owned()),
-            Format::Dubbo => dubbo::interface(child),
-        }
-    }
-
-    /// Between a service's znode and its instances.
-    #[must_use]
-    pub fn between(self) -> Option<&'static str> {
-        match self {
-            Format::Curator => None,
-            Format::Dubbo => Some(dubbo::PROVIDERS),
-        }
-    }
-
-    /// Is an instance what its znode's name says, and not the data?
-    #[must_use]
-    pub fn is_in_the_name(self) -> bool {
-        self == Format::Dubbo
-    }
-
-    /// Reads what somebody registered below [`Format::service_of`].
-    ///
-    /// # Errors
-    /// See [`Unreadable`].
-    pub fn registered(self, service: &str, name: &str, data: &[u8]) -> Result<Registered, Unreadable> {
-        match self {
-            Format::Curator => curator::registered(service, data),
-            Format::Dubbo => dubbo::registered(service, name),
-        }
-    }
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Format::Curator => "curator",
-            Format::Dubbo => "dubbo",
-        })
-    }
-}
+#[cfg(test)]
+mod tests;

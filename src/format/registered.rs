@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use serde_json::{Map, Value};
+
 /// One instance, as far as an import needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registered {
@@ -35,7 +37,7 @@ pub enum Unreadable {
     /// A URL of something else than a provider.
     #[error("it is no provider: its {what} is {value:?}")]
     NotProvider {
-        /// protocol or category
+        /// protocol, category or name
         what: &'static str,
         /// What is there instead.
         value: String,
@@ -77,4 +79,35 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Unreadable> {
         Err(_) if text.is_empty() => Err(Unreadable::NoAddress),
         Err(_) => Err(Unreadable::NotAnAddress(super::shortened(text))),
     }
+}
+
+/// An object that is not too long.
+pub(super) fn json(data: &[u8]) -> Result<Map<String, Value>, Unreadable> {
+    if data.len() > MAX_RECORD_BYTES {
+        return Err(Unreadable::TooLong(data.len()));
+    }
+    match serde_json::from_slice(data) {
+        Ok(Value::Object(record)) => Ok(record),
+        _ => Err(Unreadable::NotJson),
+    }
+}
+
+/// A whole number, which some write as a string.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// An address that is the value of a member.
+pub(super) fn member_address(value: Option<&Value>) -> Result<IpAddr, Unreadable> {
+    match value {
+        None | Some(Value::Null) => Err(Unreadable::NoAddress),
+        Some(Value::String(text)) => address(text),
+        Some(other) => Err(Unreadable::NotAnAddress(super::shortened(&other.to_string()))),
+    }
+}
+
+/// A port that is the value of a member.
+pub(super) fn member_port(value: Option<&Value>) -> Result<u16, Unreadable> {
+    let port = value.and_then(integer).and_then(|port| u16::try_from(port).ok());
+    port.filter(|&port| port > 0).ok_or(Unreadable::NoPort)
 }

@@ -6,19 +6,14 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::Refusal;
-use super::publication::{Asked, Publication, Target, publications};
+use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
-use crate::format::{Format, Leaf};
+use crate::format::{Format, Leaf, NoIpv6};
 use crate::model::{Service, Slice, ZnodePath, ready, ready_addresses};
 
-/// Where the formats live.
+/// Where the formats live: `<root>/<name>/<leaf>` and the like. One without a root is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roots {
-    /// `<curator>/<name>/<id>`.
-    pub curator: ZnodePath,
-    /// `<dubbo>/<interface>/providers/<url>`.
-    pub dubbo: ZnodePath,
-}
+pub struct Roots(pub BTreeMap<Format, ZnodePath>);
 
 /// What should be there for one Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,13 +31,10 @@ pub struct Desired {
 }
 
 impl Roots {
-    /// Whose leaf is this?
+    /// Whose leaf is this? Of several formats that share a root, the first stands for all.
     #[must_use]
     pub fn format_of(&self, path: &ZnodePath) -> Option<Format> {
-        [(Format::Curator, &self.curator), (Format::Dubbo, &self.dubbo)]
-            .into_iter()
-            .find(|(_, root)| path.is_below(root))
-            .map(|(format, _)| format)
+        self.0.iter().find(|(_, root)| path.is_below(root)).map(|(format, _)| *format)
     }
 
     /// What a leaf stands for, as far as its name tells.
@@ -50,6 +42,19 @@ impl Roots {
     pub fn endpoint_of(&self, path: &ZnodePath) -> Option<(Format, IpAddr)> {
         let format = self.format_of(path)?;
         Some((format, format.address(path.name())?))
+    }
+
+    /// Is its root another one's as well?
+    fn is_shared(&self, format: Format) -> bool {
+        let root = self.0.get(&format);
+        self.0.iter().any(|(other, of_other)| *other != format && Some(of_other) == root)
+    }
+
+    /// The format that stands for all that have the same root.
+    fn standing_for(&self, format: Format) -> Format {
+        let root = self.0.get(&format);
+        let first = self.0.iter().find(|(_, other)| Some(*other) == root);
+        first.map_or(format, |(first, _)| *first)
     }
 }
 
@@ -69,7 +74,7 @@ pub fn desired<'s>(
     let Asked { wanted, refusals, unclear } = publications(service, rules);
     desired.refusals.extend(refusals);
     for format in unclear {
-        desired.undetermined.insert(format, ready_addresses(service, slices.clone()));
+        desired.keep_ready(roots.standing_for(format), service, slices.clone());
     }
     for publication in &wanted {
         desired.add(service, slices.clone(), publication, roots);
@@ -82,37 +87,42 @@ impl Desired {
         &mut self,
         service: &Service,
         slices: impl Iterator<Item = &'s Slice> + Clone,
-        Publication { target, port }: &Publication,
+        Publication { format, target, port }: &Publication,
         roots: &Roots,
     ) {
-        let format = target.format();
-        let directory = match directory(target, roots) {
+        let Some(root) = roots.0.get(format) else { return };
+        let directory = match target.directory(root) {
             Ok(directory) => directory,
-            Err(refusal) => {
-                self.refusals.insert(refusal);
+            Err(reason) => {
+                self.refusals.insert(Refusal::bad_name(format.name(), target.name(), reason));
                 return;
             }
         };
-        self.directories.insert(directory.clone());
+        if !self.directories.insert(directory.clone()) && roots.is_shared(*format) {
+            self.refusals.insert(Refusal::Twice { format: *format, directory });
+            return;
+        }
         let endpoints = match ready(service, port, slices.clone()) {
             Ok(endpoints) => endpoints,
             Err(reason) => {
-                self.undetermined.insert(format, ready_addresses(service, slices));
-                self.refusals.insert(Refusal::Endpoints { format, reason });
+                self.keep_ready(roots.standing_for(*format), service, slices);
+                self.refusals.insert(Refusal::Endpoints { format: *format, reason });
                 return;
             }
         };
         for endpoint in endpoints {
-            let leaf = match target {
-                Target::Curator(curator) => curator.leaf(endpoint, service.created_ms),
-                Target::Dubbo { ipv6: false, .. } if matches!(endpoint.ip, IpAddr::V6(_)) => {
+            match target.leaf(endpoint, service.created_ms) {
+                Ok(leaf) => self.add_leaf(&directory, *format, leaf),
+                Err(NoIpv6) => {
                     self.refusals.insert(Refusal::DubboIpv6);
-                    continue;
                 }
-                Target::Dubbo { provider, .. } => provider.leaf(endpoint),
-            };
-            self.add_leaf(&directory, format, leaf);
+            }
         }
+    }
+
+    /// Whatever is there of this format stays where its address is ready.
+    fn keep_ready<'s>(&mut self, format: Format, service: &Service, slices: impl Iterator<Item = &'s Slice>) {
+        self.undetermined.entry(format).or_default().extend(ready_addresses(service, slices));
     }
 
     fn add_leaf(&mut self, directory: &ZnodePath, format: Format, Leaf { name, data }: Leaf) {
@@ -121,20 +131,8 @@ impl Desired {
                 self.leaves.insert(path, data);
             }
             Err(reason) => {
-                self.refusals.insert(Refusal::bad_name(&format.to_string(), &name, reason));
+                self.refusals.insert(Refusal::bad_name(format.name(), &name, reason));
             }
         }
-    }
-}
-
-fn directory(target: &Target, roots: &Roots) -> Result<ZnodePath, Refusal> {
-    let refused = |reason| Refusal::bad_name(&target.format().to_string(), target.name(), reason);
-    match target {
-        Target::Curator(curator) => roots.curator.child(&curator.name).map_err(refused),
-        Target::Dubbo { provider, .. } => roots
-            .dubbo
-            .child(&provider.directory())
-            .and_then(|interface| interface.child("providers"))
-            .map_err(refused),
     }
 }

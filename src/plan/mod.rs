@@ -19,12 +19,11 @@ mod tests;
 pub use batch::{Op, Step, Steps, steps};
 pub use desired::{Desired, Roots, desired};
 pub use diff::{Changes, Held, diff};
-pub use publication::{Asked, Publication, Target, publications};
+pub use publication::{Asked, Publication, publications};
 pub use rules::{Pattern, PatternError, Rule, Rules};
 pub(crate) use rules::{anything, matches};
 
-use crate::format::Format;
-use crate::format::dubbo::DubboError;
+use crate::format::{BadValue, Format};
 use crate::model::{ReadyError, ServiceKey, ZnodePath};
 use zk_wire::path::PathError;
 
@@ -73,6 +72,16 @@ pub enum Refusal {
         "dubbo: IPv6 providers break consumers before 2.7; allow them by annotation zoobridge.io/dubbo-ipv6"
     )]
     DubboIpv6,
+    /// Two formats with one root cannot share a directory: consumers of either read all of it.
+    #[error(
+        "{format}: {directory} is filled in another format that the Service asks for; give it another name"
+    )]
+    Twice {
+        /// The format that is not written.
+        format: Format,
+        /// The directory.
+        directory: ZnodePath,
+    },
     /// Somebody else has the znode.
     #[error("{path} belongs to {holder}; it is published when that is gone")]
     Conflict {
@@ -99,28 +108,6 @@ pub enum Refusal {
     },
 }
 
-/// What is wrong with an annotation's value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum BadValue {
-    /// Not the name of a znode.
-    #[error("{name:?} cannot be the name of a znode: {reason}")]
-    Name {
-        /// As it was written.
-        name: String,
-        /// The rule it breaks.
-        reason: String,
-    },
-    /// Not something Dubbo can carry.
-    #[error("{0}")]
-    Dubbo(#[from] DubboError),
-    /// Neither true nor false.
-    #[error("{0:?} is neither \"true\" nor \"false\"")]
-    Bool(String),
-    /// It says how, but nothing says what.
-    #[error("it has no effect without zoobridge.io/{0}")]
-    Alone(&'static str),
-}
-
 impl Refusal {
     /// The reason of its Event, one word in CamelCase.
     #[must_use]
@@ -132,6 +119,7 @@ impl Refusal {
             Refusal::Endpoints { .. } => "PortNotFound",
             Refusal::Imported => "Imported",
             Refusal::DubboIpv6 => "Ipv6NotAllowed",
+            Refusal::Twice { .. } => "Conflict",
             Refusal::Conflict { .. } => "Conflict",
             Refusal::Rejected { .. } => "Rejected",
             Refusal::OverBudget { .. } => "OverBudget",
@@ -145,9 +133,9 @@ impl Refusal {
             Refusal::UnknownAnnotation { annotation, .. } | Refusal::BadAnnotation { annotation, .. } => {
                 Some(annotation.clone())
             }
-            Refusal::NotGranted { format, .. } | Refusal::Endpoints { format, .. } => {
-                Some(format.to_string())
-            }
+            Refusal::NotGranted { format, .. }
+            | Refusal::Endpoints { format, .. }
+            | Refusal::Twice { format, .. } => Some(format.to_string()),
             Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
             Refusal::Imported
             | Refusal::Conflict { .. }

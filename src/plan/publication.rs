@@ -4,68 +4,25 @@ use std::collections::BTreeSet;
 
 use super::rules::Rules;
 use super::{BadValue, Refusal};
-use crate::format::curator::Curator;
-use crate::format::dubbo::{Dubbo, DubboError, KeyPart};
-use crate::format::{Format, shortened};
+use crate::format::{Asking, BadAnnotation, Format, Target};
 use crate::model::{PortChoice, Service};
 
 /// One directory that a Service wants to fill.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Publication {
-    /// In which format, under which name.
-    pub target: Target,
+    /// In which format.
+    pub format: Format,
+    /// Under which name, and how.
+    pub target: Box<dyn Target>,
     /// Which port.
     pub port: PortChoice,
 }
 
-/// Format and name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A Curator service.
-    Curator(Curator),
-    /// A Dubbo interface; `ipv6` allows such addresses.
-    Dubbo {
-        /// The provider.
-        provider: Dubbo,
-        /// May IPv6 providers be written?
-        ipv6: bool,
-    },
-}
-
-/// The annotations below `zoobridge.io/`.
-const CURATOR: &str = "curator";
-const DUBBO: &str = "dubbo";
+/// The port for every format that has no annotation of its own for it.
 const PORT: &str = "port";
-const CURATOR_PORT: &str = "curator-port";
-const DUBBO_PORT: &str = "dubbo-port";
-const DUBBO_APPLICATION: &str = "dubbo-application";
-const DUBBO_PARAMETERS: &str = "dubbo-parameters";
-const DUBBO_IPV6: &str = "dubbo-ipv6";
-const KNOWN: [&str; 8] =
-    [CURATOR, DUBBO, PORT, CURATOR_PORT, DUBBO_PORT, DUBBO_APPLICATION, DUBBO_PARAMETERS, DUBBO_IPV6];
-
-impl Target {
-    /// Its format.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        match self {
-            Target::Curator(_) => Format::Curator,
-            Target::Dubbo { .. } => Format::Dubbo,
-        }
-    }
-
-    /// The name that a rule must grant.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Target::Curator(curator) => &curator.name,
-            Target::Dubbo { provider, .. } => &provider.interface,
-        }
-    }
-}
 
 /// What a Service asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Asked {
     /// What makes sense and is granted.
     pub wanted: Vec<Publication>,
@@ -82,21 +39,22 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     let mut asked = Asked::default();
     if service.is_imported {
         // What came from ZooKeeper does not go back, whatever is asked for.
-        let asks = service.annotations.keys().any(|name| KNOWN.contains(&name.as_str()));
+        let asks = service.annotations.keys().any(|name| known().any(|known| known == name));
         asked.refusals.extend(asks.then_some(Refusal::Imported));
         return asked;
     }
-    for annotation in service.annotations.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
-        let known = KNOWN.join(", ");
+    for annotation in service.annotations.keys().filter(|name| !known().any(|known| known == *name)) {
+        let known = known().collect::<Vec<_>>().join(", ");
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }
-    asked.curator(service, rules);
-    asked.dubbo(service);
+    for format in Format::ALL {
+        asked.add(service, rules, format);
+    }
     let Asked { wanted, refusals, .. } = &mut asked;
-    wanted.retain(|Publication { target, .. }| {
-        let granted = rules.grant(&service.key, target.format(), target.name());
+    wanted.retain(|Publication { format, target, .. }| {
+        let granted = rules.grant(&service.key, *format, target.name());
         if !granted {
-            let (key, format, name) = (service.key.clone(), target.format(), target.name().to_owned());
+            let (key, format, name) = (service.key.clone(), *format, target.name().to_owned());
             refusals.push(Refusal::NotGranted { key, format, name });
         }
         granted
@@ -104,87 +62,42 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     asked
 }
 
-impl Asked {
-    fn curator(&mut self, service: &Service, rules: &Rules) {
-        let own_name = || service.key.name.to_string();
-        let name = match service.annotations.get(CURATOR).map(String::as_str) {
-            None if rules.publish_unasked(&service.key) => own_name(),
-            None => return self.needs(service, &[CURATOR_PORT], CURATOR),
-            Some("") => own_name(),
-            Some(name) => name.to_owned(),
-        };
-        match Curator::new(&name) {
-            Ok(curator) => {
-                let port = port(service, CURATOR_PORT);
-                self.wanted.push(Publication { target: Target::Curator(curator), port });
-            }
-            Err(reason) => {
-                let reason = BadValue::Name { name: shortened(&name), reason: reason.to_string() };
-                self.bad(Format::Curator, CURATOR, reason);
-            }
-        }
-    }
+/// The annotations below `zoobridge.io/`.
+fn known() -> impl Iterator<Item = &'static str> {
+    let of_format = |format: Format| {
+        [format.name(), format.port_annotation()].into_iter().chain(format.options().iter().copied())
+    };
+    Format::ALL.into_iter().flat_map(of_format).chain([PORT])
+}
 
-    /// Several interfaces are separated by commas or white space.
-    fn dubbo(&mut self, service: &Service) {
-        let text = |name: &str| service.annotations.get(name).map(String::as_str);
-        let Some(keys) = text(DUBBO) else {
-            let others = [DUBBO_PORT, DUBBO_APPLICATION, DUBBO_PARAMETERS, DUBBO_IPV6];
-            return self.needs(service, &others, DUBBO);
+impl Asked {
+    fn add(&mut self, service: &Service, rules: &Rules, format: Format) {
+        let value = match service.annotations.get(format.name()) {
+            Some(value) => value,
+            None if format.has_own_name() && rules.publish_unasked(&service.key, format) => "",
+            None => return self.needs(service, format),
         };
-        let ipv6 = match text(DUBBO_IPV6) {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(other) => {
-                self.bad(Format::Dubbo, DUBBO_IPV6, BadValue::Bool(other.to_owned()));
-                false
-            }
-        };
-        let application = text(DUBBO_APPLICATION).unwrap_or(&service.key.name);
-        let parameters = text(DUBBO_PARAMETERS).unwrap_or_default();
-        let is_separator = |c: char| c == ',' || c.is_whitespace();
-        let mut keys: Vec<_> = keys.split(is_separator).filter(|key| !key.is_empty()).collect();
-        if keys.is_empty() {
-            keys.push("");
-        }
-        for key in keys {
-            match Dubbo::new(key, application, parameters) {
-                Ok(provider) => {
-                    let port = port(service, DUBBO_PORT);
-                    self.wanted.push(Publication { target: Target::Dubbo { provider, ipv6 }, port });
+        for target in format.targets(&Asking { value, service }) {
+            match target {
+                Ok(target) => {
+                    let port = port(service, format.port_annotation());
+                    self.wanted.push(Publication { format, target, port });
                 }
-                Err(error) => self.bad(Format::Dubbo, annotation_of(&error), error.into()),
+                Err(BadAnnotation { annotation, reason }) => {
+                    self.unclear.insert(format);
+                    self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
+                }
             }
         }
     }
 
     /// Annotations that say how, while the one that says what is absent.
-    fn needs(&mut self, service: &Service, annotations: &[&str], what: &'static str) {
-        for &annotation in annotations.iter().filter(|&&name| service.annotations.contains_key(name)) {
-            let (annotation, reason) = (annotation.to_owned(), BadValue::Alone(what));
+    fn needs(&mut self, service: &Service, format: Format) {
+        let how = [format.port_annotation()].into_iter().chain(format.options().iter().copied());
+        for annotation in how.filter(|&name| service.annotations.contains_key(name)) {
+            let (annotation, reason) = (annotation.to_owned(), BadValue::Alone(format.name()));
             self.refusals.push(Refusal::BadAnnotation { annotation, reason });
         }
-    }
-
-    fn bad(&mut self, format: Format, annotation: &str, reason: BadValue) {
-        self.unclear.insert(format);
-        self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
-    }
-}
-
-/// Where the mistake is. What is too long is so because of the parameters, if there are any.
-fn annotation_of(error: &DubboError) -> &'static str {
-    match error {
-        DubboError::Interface(_)
-        | DubboError::Sibling(_)
-        | DubboError::Key { part: KeyPart::Version | KeyPart::Group, .. } => DUBBO,
-        DubboError::Key { part: KeyPart::Application, .. } => DUBBO_APPLICATION,
-        DubboError::Malformed(_)
-        | DubboError::Name { .. }
-        | DubboError::Value { .. }
-        | DubboError::Stripped(_)
-        | DubboError::Reserved(_)
-        | DubboError::TooLong(_) => DUBBO_PARAMETERS,
     }
 }
 
@@ -224,23 +137,29 @@ mod tests {
         let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo]}]").unwrap();
         let (long, huge) = ("x".repeat(256), format!("x={}", "y".repeat(100_000)));
         for (annotations, annotation, format, part) in [
-            (vec![(CURATOR, &*long)], CURATOR, Format::Curator, "255"),
-            (vec![(CURATOR, "a/b")], CURATOR, Format::Curator, "'/'"),
-            (vec![(DUBBO, "a/B")], DUBBO, Format::Dubbo, "a/B"),
-            (vec![(DUBBO, "config")], DUBBO, Format::Dubbo, "config"),
-            (vec![(DUBBO, "a.B:0.0.0")], DUBBO, Format::Dubbo, "0.0.0"),
-            (vec![(DUBBO, "a.B"), (DUBBO_APPLICATION, "")], DUBBO_APPLICATION, Format::Dubbo, "empty"),
-            (vec![(DUBBO, "a.B"), (DUBBO_APPLICATION, "a;b=c")], DUBBO_APPLICATION, Format::Dubbo, "';'"),
+            (vec![("curator", &*long)], "curator", Format::Curator, "255"),
+            (vec![("curator", "a/b")], "curator", Format::Curator, "'/'"),
+            (vec![("dubbo", "a/B")], "dubbo", Format::Dubbo, "a/B"),
+            (vec![("dubbo", "config")], "dubbo", Format::Dubbo, "config"),
+            (vec![("dubbo", "a.B:0.0.0")], "dubbo", Format::Dubbo, "0.0.0"),
+            (vec![("dubbo", "a.B"), ("dubbo-application", "")], "dubbo-application", Format::Dubbo, "empty"),
             (
-                vec![(DUBBO, "a.B"), (DUBBO_PARAMETERS, "x;dynamic=false")],
-                DUBBO_PARAMETERS,
+                vec![("dubbo", "a.B"), ("dubbo-application", "a;b=c")],
+                "dubbo-application",
                 Format::Dubbo,
                 "';'",
             ),
-            (vec![(DUBBO, "a.B"), (DUBBO_PARAMETERS, &*huge)], DUBBO_PARAMETERS, Format::Dubbo, "4096"),
+            (
+                vec![("dubbo", "a.B"), ("dubbo-parameters", "x;dynamic=false")],
+                "dubbo-parameters",
+                Format::Dubbo,
+                "';'",
+            ),
+            (vec![("dubbo", "a.B"), ("dubbo-parameters", &*huge)], "dubbo-parameters", Format::Dubbo, "4096"),
         ] {
             let Asked { wanted, refusals, unclear } = publications(&service(&annotations), &rules);
-            assert_eq!((wanted, unclear), (vec![], BTreeSet::from([format])));
+            assert!(wanted.is_empty(), "{wanted:?}");
+            assert_eq!(unclear, BTreeSet::from([format]));
             let [Refusal::BadAnnotation { annotation: named, reason }] = refusals.as_slice() else {
                 panic!("{refusals:?}")
             };

@@ -22,10 +22,10 @@ pub struct Rule {
     pub services: Vec<Pattern>,
     /// Which formats they may ask for.
     pub formats: Vec<Format>,
-    /// Which names: Curator service names, Dubbo interfaces.
+    /// Which names: of services, sets and directories, of Dubbo's interfaces.
     #[serde(default = "anything")]
     pub names: Vec<Pattern>,
-    /// Publish them without an annotation: as Curator services under their own names.
+    /// Publish them without an annotation, under their own names, in each of the formats but Dubbo.
     #[serde(default)]
     pub publish: bool,
 }
@@ -70,12 +70,10 @@ impl Rules {
             .any(|rule| rule.is_about(key) && rule.formats.contains(&format) && matches(&rule.names, name))
     }
 
-    /// Is this Service published as a Curator service without an annotation?
+    /// Is this Service published in this format without an annotation?
     #[must_use]
-    pub fn publish_unasked(&self, key: &ServiceKey) -> bool {
-        self.0
-            .iter()
-            .any(|rule| rule.publish && rule.is_about(key) && rule.formats.contains(&Format::Curator))
+    pub fn publish_unasked(&self, key: &ServiceKey, format: Format) -> bool {
+        self.0.iter().any(|rule| rule.publish && rule.is_about(key) && rule.formats.contains(&format))
     }
 }
 
@@ -113,7 +111,7 @@ mod tests {
         assert!(!grant("shop-a", "orders", Format::Dubbo, "orders"));
         assert!(!grant("other", "orders", Format::Curator, "orders"));
         assert!(grant("other", "legacy", Format::Dubbo, "com.acme.Any"));
-        assert!(!rules.publish_unasked(&ServiceKey::new("shop-a", "orders")));
+        assert!(!rules.publish_unasked(&ServiceKey::new("shop-a", "orders"), Format::Curator));
     }
 
     #[test]

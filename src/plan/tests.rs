@@ -18,11 +18,11 @@ impl Held for Fingerprint {
 type Leaves = BTreeMap<ZnodePath, Fingerprint>;
 
 fn roots() -> Roots {
-    Roots { curator: ZnodePath::new("/services").unwrap(), dubbo: ZnodePath::new("/dubbo").unwrap() }
+    Roots(Format::ALL.map(|format| (format, ZnodePath::new(format.default_root()).unwrap())).into())
 }
 
 fn everything() -> Rules {
-    serde_saphyr::from_str("[{formats: [curator, dubbo]}]").unwrap()
+    serde_saphyr::from_str("[{formats: [curator, dubbo, spring, serverset, nerve, hostport]}]").unwrap()
 }
 
 fn service(annotations: &[(&str, &str)]) -> Service {
@@ -184,6 +184,57 @@ fn what_no_rule_grants_is_refused_by_name() {
     assert_eq!(desired.leaves.len(), 1);
     let reasons: Vec<_> = desired.refusals.iter().map(Refusal::event_reason).collect();
     assert_eq!(reasons, ["NotGranted", "NotGranted"]);
+}
+
+#[test]
+fn every_format_is_written_at_once() {
+    let service = service(&[
+        ("port", "http"),
+        ("curator", ""),
+        ("dubbo", "a.B"),
+        ("spring", "orders-app"),
+        ("serverset", "web/prod/orders"),
+        ("nerve", "prod/orders"),
+        ("hostport", "orders"),
+    ]);
+    let (desired, changes) = plan(&service, &[slice(&[(1, true), (2, false)])], &Leaves::new());
+    assert_eq!(desired.refusals, BTreeSet::new());
+    assert_eq!(changes.creates.len(), Format::ALL.len());
+    let directories: Vec<_> = changes.directories.iter().map(ZnodePath::as_str).collect();
+    assert_eq!(
+        directories,
+        [
+            "/dubbo/a.B/providers",
+            "/hosts/orders",
+            "/nerve/services/prod/orders",
+            "/services/orders",
+            "/services/orders-app",
+            "/twitter/service/web/prod/orders",
+        ]
+    );
+}
+
+#[test]
+fn two_formats_of_one_root_do_not_fill_one_directory() {
+    let service = service(&[("port", "http"), ("curator", "orders"), ("spring", "orders")]);
+    let (desired, _) = plan(&service, &[slice(&[(1, true)])], &Leaves::new());
+    let data: Vec<_> = desired.leaves.values().map(|data| String::from_utf8_lossy(data)).collect();
+    assert!(matches!(data.as_slice(), [instance] if instance.contains("\"payload\":null")), "{data:?}");
+    let directory = ZnodePath::new("/services/orders").unwrap();
+    assert_eq!(desired.refusals, [Refusal::Twice { format: Format::Spring, directory }].into());
+}
+
+/// The leaves of Spring and of Curator are below one root: a mistake of the one keeps what is ready of both.
+#[test]
+fn a_mistake_in_one_format_keeps_the_leaves_of_its_root() {
+    let mut service = service(&[("port", "http"), ("curator", "orders"), ("spring", "app")]);
+    let (first, _) = plan(&service, &[slice(&[(1, true), (2, true)])], &Leaves::new());
+    let held: Leaves =
+        first.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
+    service.annotations.insert("spring".to_owned(), "a/b".to_owned());
+    let (_, changes) = plan(&service, &[slice(&[(1, true)])], &held);
+    assert!(changes.gone.iter().all(|path| path.as_str().contains("10.0.0.2")), "{:?}", changes.gone);
+    assert_eq!(changes.gone.len(), 2);
 }
 
 #[test]

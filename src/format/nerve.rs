@@ -1,0 +1,134 @@
+//! SmartStack: `<root>/<path>/<id>_<ten digits>` with a JSON backend (`nerve`'s `Reporter::Zookeeper`), as synapse
+//! reads it.
+//!
+//! The digits become the server's id in HAProxy: below 2^31 and not 0. They are a hash of address and port, so that
+//! they stay; the address and port in front of them keep the name unique.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use serde::Serialize;
+use sha1::{Digest, Sha1};
+use zk_wire::path::PathError;
+
+use super::Leaf;
+use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
+use super::name::below;
+use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
+use crate::model::{Endpoint, ZnodePath};
+
+/// SmartStack.
+pub(super) struct Format;
+
+/// What one Service publishes as backends.
+#[derive(Debug)]
+struct Nerve {
+    /// The service's path below the root.
+    path: String,
+}
+
+#[derive(Serialize)]
+struct Backend<'a> {
+    host: IpAddr,
+    port: u16,
+    /// In front of the address in the names of HAProxy's servers.
+    name: &'a str,
+}
+
+const ANNOTATION: &str = "nerve";
+/// How names begin that carry the whole backend.
+const ENCODED: &str = "base64_";
+
+impl Definition for Format {
+    fn root(&self) -> &'static str {
+        "/nerve/services"
+    }
+
+    fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
+        asked.nested(ANNOTATION, |path| Nerve { path })
+    }
+
+    fn address(&self, leaf: &str) -> Option<IpAddr> {
+        let (address, _) = leaf.rsplit_once('_')?;
+        address.parse().ok().map(|address: SocketAddr| address.ip())
+    }
+
+    /// The backend is the data, or in the name where nerve was told so. One with a weight of 0 is not ready.
+    fn registered(&self, service: &str, name: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+        let encoded = name.strip_prefix(ENCODED).and_then(|rest| rest.split('_').nth(1));
+        let record = match encoded {
+            Some(encoded) => json(&URL_SAFE.decode(encoded).map_err(|_| Unreadable::NotJson)?)?,
+            None => json(data)?,
+        };
+        Ok(Registered {
+            service: service.to_owned(),
+            ip: member_address(record.get("host"))?,
+            port: member_port(record.get("port"))?,
+            ready: record.get("weight").and_then(integer) != Some(0),
+        })
+    }
+}
+
+impl Target for Nerve {
+    fn name(&self) -> &str {
+        &self.path
+    }
+
+    fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
+        below(root, &self.path)
+    }
+
+    fn leaf(&self, Endpoint { ip, port, .. }: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+        let address = SocketAddr::new(ip, port).to_string();
+        let name = self.path.rsplit('/').next().unwrap_or(&self.path);
+        // A struct of strings and numbers always has a JSON form.
+        let data = serde_json::to_vec(&Backend { host: ip, port, name }).unwrap_or_default().into();
+        Ok(Leaf { name: format!("{address}_{:010}", server_id(&address)), data })
+    }
+}
+
+fn server_id(address: &str) -> u32 {
+    let [a, b, c, d, ..] = <[u8; 20]>::from(Sha1::digest(address));
+    (u32::from_be_bytes([a, b, c, d]) >> 1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    #[test]
+    fn a_backend_has_exactly_these_bytes() {
+        let nerve = Nerve { path: "prod/orders".to_owned() };
+        for (ip, name) in
+            [("10.1.2.3", "10.1.2.3:8080_1871848594"), ("fd00::12", "[fd00::12]:8080_0581806854")]
+        {
+            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
+            let leaf = nerve.leaf(endpoint, 7).unwrap();
+            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
+            assert_eq!(leaf.name, name);
+            let expected = format!(r#"{{"host":"{ip}","port":8080,"name":"orders"}}"#);
+            assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn backends_of_others_are_read() {
+        let read = |name: &str, data: &str| {
+            let read = Format.registered("orders", name, data.as_bytes())?;
+            Ok((SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+        };
+        let address = "10.1.2.3:8080".to_owned();
+        let data =
+            r#"{"host":"10.1.2.3","port":8080,"name":"orders-7c9f-abcde","weight":10,"labels":{"zone":"a"}}"#;
+        assert_eq!(read("i-123_0000000003", data), Ok((address.clone(), true)));
+        let encoded = "base64_124_eyJob3N0IjoiMTAuMS4yLjMiLCJwb3J0Ijo4MDgwLCJuYW1lIjoib3JkZXJzLTdjOWYtYWJjZGUiLCJ3ZWlnaHQiOjEwLCJsYWJlbHMiOnsiem9uZSI6ImEifX0=_0000000003";
+        assert_eq!(read(encoded, ""), Ok((address.clone(), true)));
+        assert_eq!(read("x_1", r#"{"host":"10.1.2.3","port":"8080","weight":0}"#), Ok((address, false)));
+        assert_eq!(read("x_1", r#"{"port":8080}"#), Err(Unreadable::NoAddress));
+        for name in ["base64_9_%%%_1", "base64__", "base64_", "x_1"] {
+            assert_eq!(read(name, ""), Err(Unreadable::NotJson), "{name}");
+        }
+    }
+}

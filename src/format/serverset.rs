@@ -1,0 +1,157 @@
+//! Twitter's ServerSets: `<root>/<path>/member_<digits>` with a JSON member (`serverset2.Entry`, `EndpointCodec`).
+//!
+//! Finagle reads a member's data once and remembers it by the name, so the name must follow from the data: it is
+//! the address and the port in decimal digits, as many as the widest have. Members have sequence numbers elsewhere,
+//! and some readers take the digits for a number; none needs them to be in sequence.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+use serde_json::Value;
+use zk_wire::path::PathError;
+
+use super::Leaf;
+use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
+use super::name::below;
+use super::registered::{Registered, Unreadable, json, member_address, member_port};
+use crate::model::{Endpoint, ZnodePath};
+
+/// ServerSets.
+pub(super) struct Format;
+
+/// What one Service publishes as members of a set.
+#[derive(Debug)]
+struct Serverset {
+    /// The set's path below the root, usually role, environment and job.
+    path: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    service_endpoint: Host,
+    /// Readers of the first generation fail without it.
+    additional_endpoints: BTreeMap<&'static str, Host>,
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Host {
+    host: IpAddr,
+    port: u16,
+}
+
+const ANNOTATION: &str = "serverset";
+const PREFIX: &str = "member_";
+/// Digits of the greatest port, IPv4 and IPv6 address.
+const PORT_DIGITS: usize = 5;
+const IPV4_DIGITS: usize = 10;
+const IPV6_DIGITS: usize = 39;
+
+impl Definition for Format {
+    fn root(&self) -> &'static str {
+        "/twitter/service"
+    }
+
+    fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
+        asked.nested(ANNOTATION, |path| Serverset { path })
+    }
+
+    fn address(&self, leaf: &str) -> Option<IpAddr> {
+        let digits = leaf.strip_prefix(PREFIX)?;
+        let ip = digits.get(..digits.len().checked_sub(PORT_DIGITS)?)?;
+        match ip.len() {
+            IPV4_DIGITS => ip.parse().ok().map(|bits| Ipv4Addr::from_bits(bits).into()),
+            IPV6_DIGITS => ip.parse().ok().map(|bits| Ipv6Addr::from_bits(bits).into()),
+            _ => None,
+        }
+    }
+
+    /// A member that is not `ALIVE` is not ready.
+    fn registered(&self, service: &str, name: &str, data: &[u8]) -> Result<Registered, Unreadable> {
+        if !name.starts_with(PREFIX) {
+            return Err(Unreadable::NotProvider { what: "name", value: super::shortened(name) });
+        }
+        let record = json(data)?;
+        let endpoint =
+            record.get("serviceEndpoint").and_then(Value::as_object).ok_or(Unreadable::NoAddress)?;
+        Ok(Registered {
+            service: service.to_owned(),
+            ip: member_address(endpoint.get("host"))?,
+            port: member_port(endpoint.get("port"))?,
+            ready: record.get("status").and_then(Value::as_str) == Some("ALIVE"),
+        })
+    }
+}
+
+impl Target for Serverset {
+    fn name(&self) -> &str {
+        &self.path
+    }
+
+    fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
+        below(root, &self.path)
+    }
+
+    fn leaf(&self, Endpoint { ip, port, .. }: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+        let digits = match ip {
+            IpAddr::V4(ip) => format!("{:0IPV4_DIGITS$}", ip.to_bits()),
+            IpAddr::V6(ip) => format!("{:0IPV6_DIGITS$}", ip.to_bits()),
+        };
+        let member = Member {
+            service_endpoint: Host { host: ip, port },
+            additional_endpoints: BTreeMap::new(),
+            status: "ALIVE",
+        };
+        // A struct of strings and numbers always has a JSON form.
+        let data = serde_json::to_vec(&member).unwrap_or_default().into();
+        Ok(Leaf { name: format!("{PREFIX}{digits}{port:0PORT_DIGITS$}"), data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    #[test]
+    fn a_member_has_exactly_these_bytes() {
+        let set = Serverset { path: "web/prod/orders".to_owned() };
+        let root = ZnodePath::new("/twitter/service").unwrap();
+        assert_eq!(set.directory(&root).unwrap().as_str(), "/twitter/service/web/prod/orders");
+        for (ip, name) in [
+            ("10.1.2.3", "member_016783821108080"),
+            ("fd00::12", "member_33629468293358371584466318625092717774608080"),
+        ] {
+            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
+            let leaf = set.leaf(endpoint, 7).unwrap();
+            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip), "{}", leaf.name);
+            assert_eq!(leaf.name, name);
+            let expected = format!(
+                r#"{{"serviceEndpoint":{{"host":"{ip}","port":8080}},"additionalEndpoints":{{}},"status":"ALIVE"}}"#
+            );
+            assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn members_of_others_are_read() {
+        let read = |name: &str, data: &str| {
+            let read = Format.registered("orders", name, data.as_bytes())?;
+            Ok((std::net::SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+        };
+        let endpoint = r#""serviceEndpoint":{"host":"10.1.2.3","port":8080}"#;
+        let finagle = format!(
+            r#"{{{endpoint},"additionalEndpoints":{{"admin":{{"host":"10.1.2.3","port":9990}}}},"status":"ALIVE","shard":0,"metadata":{{"zone":"a"}}}}"#
+        );
+        assert_eq!(read("member_0000000003", &finagle), Ok(("10.1.2.3:8080".to_owned(), true)));
+        let stopping = format!(r#"{{{endpoint},"status":"STOPPING"}}"#);
+        assert_eq!(read("member_1", &stopping), Ok(("10.1.2.3:8080".to_owned(), false)));
+        let no_member = Unreadable::NotProvider { what: "name", value: "vector_0".to_owned() };
+        assert_eq!(read("vector_0", &finagle), Err(no_member));
+        assert_eq!(read("member_1", "{}"), Err(Unreadable::NoAddress));
+        assert_eq!(read("member_1", r#"{"serviceEndpoint":{"host":"10.1.2.3"}}"#), Err(Unreadable::NoPort));
+        assert_eq!(read("member_1", "nonsense"), Err(Unreadable::NotJson));
+    }
+}

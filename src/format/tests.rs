@@ -1,0 +1,116 @@
+//! What all formats keep.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Endpoint, Protocol, Service, ServiceKey, ZnodePath};
+
+fn service() -> Service {
+    Service {
+        key: ServiceKey::new("shop", "orders"),
+        uid: "u".into(),
+        resource_version: "1".into(),
+        created_ms: 0,
+        annotations: [].into(),
+        ports: vec![],
+        is_imported: false,
+        is_external_name: false,
+        prefers_ipv4: true,
+    }
+}
+
+/// The one directory of this format for this value of its annotation.
+fn target(format: Format, value: &str) -> Box<dyn Target> {
+    let service = service();
+    let mut targets = format.targets(&Asking { value, service: &service });
+    assert_eq!(targets.len(), 1);
+    targets.remove(0).unwrap()
+}
+
+fn value(format: Format) -> &'static str {
+    if format == Format::Dubbo { "com.acme.Orders" } else { "orders" }
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    (any::<IpAddr>(), 1u16..).prop_map(|(ip, port)| Endpoint { ip, port, protocol: Protocol::Tcp })
+}
+
+fn is_mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+}
+
+proptest! {
+    /// What a format writes is a znode's name, it tells the address, and it is read as what it stands for.
+    #[test]
+    fn what_is_written_is_read(endpoint in endpoint()) {
+        prop_assume!(!is_mapped(endpoint.ip));
+        for format in Format::ALL {
+            let Ok(leaf) = target(format, value(format)).leaf(endpoint, 7) else { continue };
+            prop_assert!(zk_wire::path::validate_component(&leaf.name).is_ok());
+            prop_assert_eq!(format.address(&leaf.name), Some(endpoint.ip));
+            let read = format.registered(value(format), &leaf.name, &leaf.data);
+            let expected = Registered {
+                service: value(format).to_owned(),
+                ip: endpoint.ip,
+                port: endpoint.port,
+                ready: true,
+            };
+            prop_assert_eq!(read, Ok(expected), "{}", format);
+        }
+    }
+
+    /// Two endpoints never have one name, and one endpoint has the same leaf always.
+    #[test]
+    fn names_are_injective(one in endpoint(), other in endpoint()) {
+        for format in Format::ALL {
+            let leaf = |endpoint| target(format, value(format)).leaf(endpoint, 7).ok();
+            prop_assert_eq!(leaf(one), leaf(one));
+            if one != other && leaf(one).is_some() {
+                prop_assert_ne!(leaf(one).map(|leaf| leaf.name), leaf(other).map(|leaf| leaf.name));
+            }
+        }
+    }
+
+    /// Whatever somebody registers, reading it ends.
+    #[test]
+    fn no_registration_panics(name in any::<String>(), data in prop::collection::vec(any::<u8>(), 0..200)) {
+        let text = String::from_utf8_lossy(&data).into_owned();
+        for format in Format::ALL {
+            for name in [&name, &text, &format!("member_{text}"), &format!("base64_1_{text}_1"), &format!("{name}:1")] {
+                let _ = format.registered("orders", name, &data);
+                let _ = format.registered("orders", name, text.as_bytes());
+                let _ = format.address(name);
+                let _ = format.service_of(name);
+            }
+        }
+    }
+
+    /// Whatever an annotation says, there is a directory or a reason.
+    #[test]
+    fn no_annotation_panics(value in any::<String>()) {
+        let service = service();
+        let root = ZnodePath::new("/root").unwrap();
+        for format in Format::ALL {
+            for target in format.targets(&Asking { value: &value, service: &service }).into_iter().flatten() {
+                prop_assert!(target.directory(&root).is_ok_and(|directory| directory.is_below(&root)));
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_those_of_rules_and_annotations() {
+    for format in Format::ALL {
+        assert_eq!(serde_saphyr::from_str::<Format>(format.name()).unwrap(), format);
+        assert_eq!(format.port_annotation(), format!("{format}-port"));
+        assert!(ZnodePath::new(format.default_root()).is_ok());
+        assert!(format.options().iter().all(|option| option.starts_with(&format!("{format}-"))));
+    }
+}
+
+#[test]
+fn a_service_is_published_under_its_own_name_where_it_names_none() {
+    for format in Format::ALL.into_iter().filter(|format| format.has_own_name()) {
+        assert_eq!(target(format, "").name(), "orders");
+    }
+}
