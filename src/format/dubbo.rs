@@ -74,7 +74,7 @@ pub enum DubboError {
     /// A parameter that the bridge itself decides.
     #[error("parameter {0:?} follows from the Service and cannot be set")]
     Reserved(String),
-    /// Longer than [`MAX_URL_BYTES`].
+    /// Longer than 4096 bytes, encoded.
     #[error("the provider's encoded URL has {0} bytes; at most {MAX_URL_BYTES} are allowed")]
     TooLong(usize),
 }

@@ -4,8 +4,8 @@
 //! input gives the same bytes in every release, so that an upgrade writes nothing. Beside what it writes, each
 //! file reads what others wrote in that format.
 //!
-//! A new format is a file that implements [`Definition`] and [`Target`], a variant of [`Format`], and its line in
-//! [`Format::definition`].
+//! A new format is a file that implements `Definition` and [`Target`], a variant of [`Format`], and its lines in
+//! `Format::definition` and beside it.
 
 mod bad_value;
 mod curator;
