@@ -187,10 +187,12 @@ async fn no_label_has_a_value_that_somebody_wrote() {
         ("zoobridge_watch_lists_total kind", &["EndpointSlice", "Service"]),
         ("zoobridge_writes_total outcome", &["again", "done", "fenced"]),
     ];
-    let expected: Vec<(&str, Vec<&str>)> = expected
+    let (quantiles, expected): (Vec<_>, Vec<_>) = expected
         .iter()
-        .map(|(label, all)| (label.as_str(), all.iter().map(String::as_str).collect()))
-        .collect();
+        .map(|(label, all)| (label.as_str(), all.iter().map(String::as_str).collect::<Vec<_>>()))
+        .partition(|(label, _)| label.ends_with(" quantile"));
+    // The server's summaries.
+    assert!(quantiles.iter().all(|(_, all)| *all == ["0.5", "0.9", "0.99"]), "{quantiles:?}");
     let closed: Vec<(&str, Vec<&str>)> = closed.iter().map(|&(label, all)| (label, all.to_vec())).collect();
     assert_eq!(expected, closed);
 }
