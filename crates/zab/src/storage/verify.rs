@@ -109,9 +109,9 @@ impl Archive {
 
 /// A tree that is recovered, and how many digests there were to compare it with.
 #[derive(Debug, Default)]
-struct Counting {
-    restoring: Restoring,
-    digests: u64,
+pub(super) struct Counting {
+    pub(super) restoring: Restoring,
+    pub(super) digests: u64,
 }
 
 impl Restore for Counting {

@@ -2,54 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use zk_wire::acl::Acl;
-use zk_wire::digest::TxnDigest;
-use zk_wire::ids::{SessionId, Zxid};
-use zk_wire::stat::StatPersisted;
-use zk_wire::txn::LoggedTxn;
+use zk_wire::ids::Zxid;
 
 use super::place::Place;
-use crate::storage::{DiskStorage, Restore, RestoreError, Storage, StorageOptions};
+use crate::storage::verify::Counting;
+use crate::storage::{DiskStorage, Storage, StorageOptions};
 use crate::tree::Tree;
 use crate::tree::restore::Restoring;
-
-/// A tree that is recovered, and how many digests there were to compare it with.
-#[derive(Default)]
-struct Counting {
-    restoring: Restoring,
-    digests: u64,
-}
-
-impl Restore for Counting {
-    fn session(&mut self, id: SessionId, timeout_ms: i32) {
-        self.restoring.session(id, timeout_ms);
-    }
-
-    fn acl(&mut self, id: i64, acl: Vec<Acl>) {
-        self.restoring.acl(id, acl);
-    }
-
-    fn node(
-        &mut self,
-        path: &str,
-        data: Option<Bytes>,
-        acl: i64,
-        stat: StatPersisted,
-    ) -> Result<(), RestoreError> {
-        self.restoring.node(path, data, acl, stat)
-    }
-
-    fn snapshot_end(&mut self, zxid: Zxid, digest: Option<(Zxid, TxnDigest)>) -> Result<(), RestoreError> {
-        self.digests += u64::from(digest.is_some());
-        self.restoring.snapshot_end(zxid, digest)
-    }
-
-    fn txn(&mut self, txn: LoggedTxn) -> Result<(), RestoreError> {
-        self.digests += u64::from(txn.digest.is_some());
-        self.restoring.txn(txn)
-    }
-}
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../zk-wire/tests/vectors")
