@@ -3,20 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Endpoint, Protocol, Service, ServiceKey, ZnodePath};
+use crate::model::{Endpoint, Protocol, Service, ZnodePath};
 
 fn service() -> Service {
-    Service {
-        key: ServiceKey::new("shop", "orders"),
-        uid: "u".into(),
-        resource_version: "1".into(),
-        created_ms: 0,
-        annotations: [].into(),
-        ports: vec![],
-        is_imported: false,
-        is_external_name: false,
-        prefers_ipv4: true,
-    }
+    Service::sample(&[], vec![])
 }
 
 /// The one directory of this format for this value of its annotation.

@@ -157,21 +157,10 @@ impl fmt::Display for PortChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::service::ServiceKey;
     use crate::model::slice::{Conditions, SliceEndpoint, SlicePort};
 
     fn service(ports: &[(&str, u16)]) -> Service {
-        Service {
-            key: ServiceKey::new("shop", "orders"),
-            uid: "u".into(),
-            resource_version: "1".into(),
-            created_ms: 0,
-            annotations: [].into(),
-            ports: ports.iter().map(|&(name, number)| port(name, number, Protocol::Tcp)).collect(),
-            is_imported: false,
-            is_external_name: false,
-            prefers_ipv4: true,
-        }
+        Service::sample(&[], ports.iter().map(|&(name, number)| port(name, number, Protocol::Tcp)).collect())
     }
 
     fn port(name: &str, port: u16, protocol: Protocol) -> ServicePort {

@@ -65,3 +65,22 @@ impl fmt::Display for ServiceKey {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
+
+#[cfg(test)]
+impl Service {
+    /// `shop/orders`, created at a round moment, for tests.
+    pub(crate) fn sample(annotations: &[(&str, &str)], ports: Vec<ServicePort>) -> Self {
+        let annotations = annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Service {
+            key: ServiceKey::new("shop", "orders"),
+            uid: "u".into(),
+            resource_version: "1".into(),
+            created_ms: 1_700_000_000_000,
+            annotations: annotations.collect(),
+            ports,
+            is_imported: false,
+            is_external_name: false,
+            prefers_ipv4: true,
+        }
+    }
+}

@@ -115,21 +115,11 @@ fn port(service: &Service, of_format: &str) -> PortChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Protocol, ServiceKey, ServicePort};
+    use crate::model::{Protocol, ServicePort};
 
     fn service(annotations: &[(&str, &str)]) -> Service {
-        let annotations = annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        Service {
-            key: ServiceKey::new("shop", "orders"),
-            uid: "u".into(),
-            resource_version: "1".into(),
-            created_ms: 0,
-            annotations: annotations.collect(),
-            ports: vec![ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp }],
-            is_imported: false,
-            is_external_name: false,
-            prefers_ipv4: true,
-        }
+        let port = ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp };
+        Service::sample(annotations, vec![port])
     }
 
     #[test]

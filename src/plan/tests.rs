@@ -27,20 +27,7 @@ fn everything() -> Rules {
 
 fn service(annotations: &[(&str, &str)]) -> Service {
     let port = |name: &str, port| ServicePort { name: name.to_owned(), port, protocol: Protocol::Tcp };
-    Service {
-        key: ServiceKey::new("shop", "orders"),
-        uid: "u".into(),
-        resource_version: "1".into(),
-        created_ms: 1_700_000_000_000,
-        annotations: annotations
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        ports: vec![port("http", 80), port("dubbo", 20880)],
-        is_imported: false,
-        is_external_name: false,
-        prefers_ipv4: true,
-    }
+    Service::sample(annotations, vec![port("http", 80), port("dubbo", 20880)])
 }
 
 fn both() -> Service {
