@@ -1,0 +1,120 @@
+use super::*;
+use crate::format::Format;
+
+const SAMPLE: &str = include_str!("../../config/zoobridge.yaml");
+
+#[test]
+fn the_sample_parses_and_shows_the_defaults() {
+    let config = Config::parse(SAMPLE).unwrap();
+    let short = Config::parse("{zookeeper: {connect: zk}, rules: []}").unwrap();
+    assert_eq!(config.zookeeper.session_timeout, short.zookeeper.session_timeout);
+    assert_eq!(format!("{:?}", config.paths), format!("{:?}", short.paths));
+    assert_eq!(format!("{:?}", config.sessions), format!("{:?}", short.sessions));
+    assert_eq!(config.lease_duration(), short.lease_duration());
+    assert_eq!(config.leader_election.lease, short.leader_election.lease);
+    assert_eq!(config.leader_election.enabled, short.leader_election.enabled);
+    assert_eq!(config.http.address, short.http.address);
+    assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
+}
+
+/// An import with one key as given.
+fn import(given: &str) -> String {
+    let mut import = String::new();
+    for line in
+        ["name: a", "format: curator", "root: /services", "namespace: legacy", "addresses: [10.0.0.0/8]"]
+    {
+        let is_given = given.split(':').next() == line.split(':').next();
+        import += &if is_given { String::new() } else { format!("{line}, ") };
+    }
+    format!("{{zookeeper: {{connect: zk}}, rules: [], imports: [{{{import}{given}}}]}}")
+        .replace(", }, {", "}, {")
+}
+
+#[test]
+fn what_makes_no_sense_is_told_with_its_place() {
+    for (yaml, part) in [
+        ("{rules: []}", "zookeeper"),
+        ("{zookeeper: {connect: 'zk:x'}, rules: []}", "zk:x"),
+        ("{zookeeper: {connect: zk, sessionTimeout: soon}, rules: []}", "soon"),
+        ("{zookeeper: {connect: zk, sessionTimeout: 1s}, rules: []}", "sessionTimeout"),
+        ("{zookeeper: {connect: zk}, rules: [], paths: {dubbo: dubbo}}", "paths.dubbo"),
+        ("{zookeeper: {connect: zk}, rules: [], cluster: a/b}", "cluster"),
+        ("{zookeeper: {connect: zk}, rules: [], sessions: {limit: 0}}", "sessions.limit"),
+        ("{zookeeper: {connect: zk}, rules: [], leaderElection: {leaseDuration: 13s}}", "sessionTimeout 30s"),
+        ("{zookeeper: {connect: zk}, rules: [], http: {address: localhost}}", "localhost"),
+        ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),
+        ("{zookeeper: {connect: zk}, rules: [{formats: [curato]}]}", "curato"),
+        ("{zookeeper: {connect: zk}, rules: [], imports: [{name: a}]}", "format"),
+        (&import("name: A b"), "DNS label"),
+        (&import("namespace: ''"), "namespace"),
+        (&import("addresses: []"), "nothing could be imported"),
+        (&import("addresses: [10.0.0.1/8]"), "10.0.0.1/8"),
+        (&import("ports: [9-8]"), "9-8"),
+        (&import("maxServices: 0"), "maxServices"),
+        (&import("root: services"), "starts with '/'"),
+        (&import("root: /zoobridge/x"), "paths.own"),
+        (&import("root: /"), "paths.own"),
+        (&import("names: ['[a']"), "[a"),
+        (&import("port: 80"), "port"),
+        (
+            &import("}, {name: a, format: dubbo, root: /dubbo, namespace: b, addresses: [10.0.0.0/8]"),
+            "two of them",
+        ),
+        ("zookeeper: [", "line"),
+    ] {
+        let error = Config::parse(yaml).unwrap_err().to_string();
+        assert!(error.contains(part), "{yaml}: {error}");
+    }
+}
+
+#[test]
+fn paths_that_overlap_are_refused_with_both_keys() {
+    for (paths, one, other) in [
+        ("{curator: /dubbo}", "paths.curator", "paths.dubbo"),
+        ("{curator: /}", "paths.curator", "paths.own"),
+        ("{curator: /dubbo/services}", "paths.curator", "paths.dubbo"),
+        ("{dubbo: /services/dubbo}", "paths.curator", "paths.dubbo"),
+        ("{own: /services/zoobridge}", "paths.own", "paths.curator"),
+        ("{curator: /zoobridge/kubernetes}", "paths.own", "paths.curator"),
+        ("{own: /, dubbo: /dubbo}", "paths.own", "paths.curator"),
+        ("{dubbo: /zoobridge}", "paths.own", "paths.dubbo"),
+    ] {
+        let yaml = format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {paths}}}");
+        let error = Config::parse(&yaml).unwrap_err().to_string();
+        assert!(error.contains(one) && error.contains(other) && error.contains("overlap"), "{error}");
+    }
+    // A common beginning is no common path.
+    let yaml = "{zookeeper: {connect: zk}, rules: [], paths: {curator: /reg/a, dubbo: /reg/ab, own: /reg/b}}";
+    assert_eq!(Config::parse(yaml).unwrap().roots().unwrap().0[&Format::Dubbo].as_str(), "/reg/ab");
+}
+
+#[test]
+fn formats_that_are_read_alike_may_have_one_root() {
+    let parse =
+        |paths: &str| Config::parse(&format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {paths}}}"));
+    let roots = parse("{curator: /reg, spring: /reg}").unwrap().roots().unwrap().0;
+    assert_eq!(roots[&Format::Curator], roots[&Format::Spring]);
+    for paths in ["{spring: /services/spring}", "{nerve: /hosts}", "{serverset: /services}"] {
+        let error = parse(paths).unwrap_err().to_string();
+        assert!(error.contains("overlap"), "{paths}: {error}");
+    }
+    let error = parse("{nervous: /hosts}").unwrap_err().to_string();
+    assert!(error.contains("no path \"nervous\"; there are: own, curator, dubbo"), "{error}");
+}
+
+#[test]
+fn a_path_that_is_none_is_told_with_its_rule() {
+    for (path, rule) in [
+        ("/services/", "does not end with '/'"),
+        ("services", "starts with '/'"),
+        ("//services", "no empty component"),
+        ("/services/../x", "no '.' or '..'"),
+        ("''", "not empty"),
+    ] {
+        for key in ["own", "curator", "dubbo"] {
+            let yaml = format!("{{zookeeper: {{connect: zk}}, rules: [], paths: {{{key}: {path}}}}}");
+            let error = Config::parse(&yaml).unwrap_err().to_string();
+            assert!(error.contains(&format!("paths.{key}")) && error.contains(rule), "{error}");
+        }
+    }
+}
