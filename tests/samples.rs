@@ -34,6 +34,7 @@ fn bridge_config() -> Config {
 fn rights() -> Vec<(String, String, String, Vec<String>)> {
     let mut documents = manifest("kustomize/bridge/rbac.yaml");
     documents.extend(manifest("kustomize/imports/rbac.yaml"));
+    documents.extend(manifest("kustomize/nodes/rbac.yaml"));
     let words = |rule: &Value, key: &str| -> Vec<String> {
         serde_json::from_value(rule.get(key).cloned().unwrap_or_else(|| json!([""]))).unwrap()
     };
@@ -42,7 +43,13 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
         assert_eq!(all.len(), 1, "{key} of {rule}");
         all.remove(0)
     };
-    [("ClusterRole", "zoobridge"), ("Role", "zoobridge"), ("Role", "zoobridge-imports")]
+    let roles = [
+        ("ClusterRole", "zoobridge"),
+        ("Role", "zoobridge"),
+        ("Role", "zoobridge-imports"),
+        ("ClusterRole", "zoobridge-nodes"),
+    ];
+    roles
         .iter()
         .flat_map(|(kind, name)| of_kind(&documents, kind, name)["rules"].as_array().unwrap())
         .map(|rule| {

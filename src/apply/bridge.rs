@@ -17,9 +17,9 @@ use super::events::Events;
 use super::ledger::{Counts, Doubt, Ledger};
 use super::metrics::Instruments;
 use super::write::{End, Outcome, write};
-use crate::model::{Known, ServiceKey, ZnodePath};
+use crate::model::{AddressKind, Known, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
-use crate::plan::{Roots, Rules, desired};
+use crate::plan::{Desired, Drains, Given, Roots, Rules, desired};
 use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Started, Suspect};
 
 /// The forward direction: Kubernetes' Services into ZooKeeper's znodes.
@@ -48,6 +48,12 @@ struct Leader {
     is_settled: bool,
     /// When the slices' event was heard that a Service's next change is about.
     heard: HashMap<ServiceKey, Instant>,
+    /// What drains, of the Services of which something does.
+    draining: HashMap<ServiceKey, Drains>,
+    /// The timers that are set for that.
+    armed: HashMap<ServiceKey, Duration>,
+    /// When their times count from.
+    started: Instant,
     /// Changes that are being written.
     writes: JoinSet<Written>,
     /// Looks that are under way.
@@ -73,6 +79,8 @@ enum Seen {
 
 enum Timer {
     Plan(ServiceKey),
+    /// Something of this Service has drained long enough.
+    Drained(ServiceKey),
     Look(Vec<(Doubt, Look)>),
     List,
 }
@@ -159,6 +167,12 @@ impl Bridge {
         self.started.subscribe()
     }
 
+    /// Does it need to know the nodes? Then `observe` must watch them.
+    #[must_use]
+    pub fn needs_nodes(&self) -> bool {
+        self.rules.grant_any(AddressKind::Node)
+    }
+
     /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
     /// closing them. `observe` begins new watches: when it stands by, and once more when it leads, since a
     /// watch may be far behind without knowing it, and what the last leader published would be deleted for that.
@@ -174,20 +188,25 @@ impl Bridge {
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observe());
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
-        let mut store = Store::default();
+        let has_nodes = rules.grant_any(AddressKind::Node);
+        let store = || if has_nodes { Store::with_nodes() } else { Store::default() };
+        let mut standing_by = store();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
         let started = loop {
             tokio::select! {
                 started = &mut starting => break started,
                 observation = observations.next() => match observation {
-                    Some(observation) => drop(store.observe(observation)),
+                    Some(observation) => drop(standing_by.observe(observation)),
                     None => return Err(BridgeError::WatchesEnded),
                 },
                 _ = tell.tick() => {}
             }
-            let (synced, skipped) = (store.is_synced(), store.skipped());
-            let standing_by = leadership.stands_by();
-            instruments.tell(Status { standing_by, synced, skipped, ..Status::default() });
+            instruments.tell(Status {
+                standing_by: leadership.stands_by(),
+                synced: standing_by.is_synced(),
+                skipped: standing_by.skipped(),
+                ..Status::default()
+            });
         };
         let Started { pool, inherited, events: pool_events } = match started {
             Ok(started) => started,
@@ -204,10 +223,13 @@ impl Bridge {
             pool,
             pool_events,
             events,
-            store: Store::default(),
+            store: store(),
             is_synced: false,
             is_settled: false,
             heard: HashMap::new(),
+            draining: HashMap::new(),
+            armed: HashMap::new(),
+            started: Instant::now(),
             writes: JoinSet::new(),
             looks: JoinSet::new(),
             timers: JoinSet::new(),
@@ -254,6 +276,10 @@ impl Leader {
                 },
                 Some(timer) = self.timers.join_next() => match timer {
                     Ok(Timer::Plan(key)) => self.ledger.retry(key),
+                    Ok(Timer::Drained(key)) => {
+                        self.armed.remove(&key);
+                        self.ledger.push(key);
+                    }
                     Ok(Timer::Look(failed)) => self.looked(failed),
                     Ok(Timer::List) => self.ledger.want_lists(),
                     Err(_) => break Err(BridgeError::TaskPanicked),
@@ -331,7 +357,18 @@ impl Leader {
         let heard = self.heard.remove(&key);
         let Known::Known((service, slices)) = self.store.get(&key) else { return };
         self.instruments.apply.plans.inc();
-        let desired = desired(service, slices.iter().copied(), &self.rules, &self.roots);
+        let before = self.draining.remove(&key).unwrap_or_default();
+        let ledger = &self.ledger;
+        let given = Given {
+            rules: &self.rules,
+            roots: &self.roots,
+            nodes: self.store.nodes(),
+            draining: &before,
+            now: self.started.elapsed(),
+            is_there: &|path| ledger.has(path),
+        };
+        let desired = desired(service, slices.iter().copied(), &given);
+        self.drains(&key, &desired);
         let Some(change) = self.ledger.plan(&key, desired) else {
             self.report(&key);
             return;
@@ -348,6 +385,19 @@ impl Leader {
             timer.observe_duration();
             Written { key, heard, outcome }
         });
+    }
+
+    /// Remembers what drains, and when the first of it is to go.
+    fn drains(&mut self, key: &ServiceKey, desired: &Desired) {
+        if let Some(wake) = desired.wake
+            && self.armed.get(key).is_none_or(|armed| *armed > wake)
+        {
+            self.armed.insert(key.clone(), wake);
+            self.timer(wake.saturating_sub(self.started.elapsed()), Timer::Drained(key.clone()));
+        }
+        if !desired.draining.is_empty() {
+            self.draining.insert(key.clone(), desired.draining.clone());
+        }
     }
 
     fn written(&mut self, Written { key, heard, outcome }: Written) -> End {

@@ -427,6 +427,11 @@ impl Ledger {
         Some((std::mem::replace(&mut account.reported, now.clone()), now))
     }
 
+    /// Is this leaf there and ours, as far as we know?
+    pub(super) fn has(&self, path: &ZnodePath) -> bool {
+        self.leaves.get(path).is_some_and(|leaf| leaf.suspect || matches!(leaf.there, There::Ours(_)))
+    }
+
     /// A Service that does not exist any more is forgotten as soon as it has nothing.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         let has_nothing = |account: &Account| account.leaves.is_empty() && !account.writing;

@@ -105,8 +105,10 @@ pub(crate) async fn both(
 ) -> anyhow::Result<()> {
     let ending = stop.child_token();
     let pool = bridge.pool();
+    let nodes = bridge.needs_nodes();
     let forward = async {
-        let ended = bridge.run(|| observations(client, &instruments.watches), ending.clone()).await;
+        let observe = || observations(client, &instruments.watches, nodes);
+        let ended = bridge.run(observe, ending.clone()).await;
         ending.cancel();
         ended
     };

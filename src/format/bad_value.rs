@@ -19,6 +19,20 @@ pub enum BadValue {
     /// Neither true nor false.
     #[error("{0:?} is neither \"true\" nor \"false\"")]
     Bool(String),
+    /// Not one of the words that there are.
+    #[error("{value:?} is none of: {allowed}")]
+    NoneOf {
+        /// As it was written.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// Not a time, or too long a one.
+    #[error("{0:?} is no time like 30s or 2m, of 1h at most")]
+    Grace(String),
+    /// Leaves of this format tell nothing but the address.
+    #[error("{0} has no place for it")]
+    NoPlace(&'static str),
     /// It says how, but nothing says what.
     #[error("it has no effect without zoobridge.io/{0}")]
     Alone(&'static str),

@@ -1,7 +1,8 @@
 //! Curator x-discovery: `<base>/<name>/<id>` with a JSON instance (`JsonInstanceSerializer`).
 //!
 //! Exactly nine members in this order, since readers up to 2.11 reject any other; the payload is null, which
-//! every consumer's payload class accepts.
+//! every consumer's payload class accepts. Only who asks for it gets `enabled: false` as a tenth one while an
+//! endpoint drains: `ServiceProvider` leaves it out since 2.12 and 3.3, earlier readers lose the instance.
 
 use std::net::IpAddr;
 
@@ -9,10 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 use zk_wire::path::PathError;
 
-use super::Leaf;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
-use crate::model::{Endpoint, ZnodePath};
+use super::{Drain, Instance, Leaf};
+use crate::model::ZnodePath;
 
 /// Curator x-discovery.
 pub(super) struct Format;
@@ -27,7 +28,7 @@ struct Curator {
 /// The `ServiceInstance` of Curator, with a payload that knows its Java class.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Instance<'a, P> {
+struct Record<'a, P> {
     name: &'a str,
     id: &'a str,
     address: String,
@@ -38,6 +39,8 @@ struct Instance<'a, P> {
     registration_time_utc: i64,
     service_type: &'static str,
     uri_spec: UriSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +72,10 @@ impl Definition for Format {
         "/services"
     }
 
+    fn drains(&self) -> &'static [Drain] {
+        &[Drain::Disable]
+    }
+
     fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
         asked.single(ANNOTATION, |name| Curator { name })
     }
@@ -91,22 +98,23 @@ impl Target for Curator {
         root.child(&self.name)
     }
 
-    fn leaf(&self, endpoint: Endpoint, created_ms: i64) -> Result<Leaf, NoIpv6> {
-        Ok(instance(&self.name, endpoint, endpoint.ip.to_string(), None::<()>, created_ms))
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
+        let enabled = instance.is_marked(Drain::Disable).then_some(false);
+        Ok(record(&self.name, instance, instance.endpoint.ip.to_string(), None::<()>, enabled))
     }
 }
 
-/// The instance of one endpoint. Its id is `ip:port`; its registration time is the Service's creation, since
+/// The record of one endpoint. Its id is `ip:port`; its registration time is the Service's creation, since
 /// consumers compare it and it must not change.
-pub(super) fn instance(
+pub(super) fn record(
     name: &str,
-    endpoint: Endpoint,
+    &Instance { endpoint, created_ms, .. }: &Instance<'_>,
     address: String,
     payload: impl Serialize,
-    created_ms: i64,
+    enabled: Option<bool>,
 ) -> Leaf {
     let id = format!("{}:{}", endpoint.ip, endpoint.port);
-    let instance = Instance {
+    let record = Record {
         name,
         id: &id,
         address,
@@ -116,9 +124,10 @@ pub(super) fn instance(
         registration_time_utc: created_ms,
         service_type: "DYNAMIC",
         uri_spec: URI_SPEC,
+        enabled,
     };
     // A struct of strings and numbers always has a JSON form.
-    let data = serde_json::to_vec(&instance).unwrap_or_default().into();
+    let data = serde_json::to_vec(&record).unwrap_or_default().into();
     Leaf { name: id, data }
 }
 
@@ -152,15 +161,22 @@ pub(super) fn address(id: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::format::MAX_RECORD_BYTES;
-    use crate::model::Protocol;
+    use crate::model::{Endpoint, Protocol};
 
     #[test]
     fn an_instance_has_exactly_these_bytes() {
         let endpoint = Endpoint { ip: "10.1.2.3".parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-        let leaf = Curator { name: "orders".to_owned() }.leaf(endpoint, 1_700_000_000_000).unwrap();
+        let instance = Instance::new(endpoint, 1_700_000_000_000);
+        let curator = Curator { name: "orders".to_owned() };
+        let leaf = curator.leaf(&instance).unwrap();
         assert_eq!(leaf.name, "10.1.2.3:8080");
         assert_eq!(address(&leaf.name), Some(endpoint.ip));
         let expected = r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},{"value":":","variable":false},{"value":"port","variable":true}]}}"#;
+        assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+        let draining = Instance { drain: Some(Drain::Disable), is_draining: true, ..instance };
+        let leaf = curator.leaf(&draining).unwrap();
+        assert_eq!(leaf.name, "10.1.2.3:8080");
+        let expected = expected.replace("]}}", "]},\"enabled\":false}");
         assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
     }
 

@@ -7,15 +7,15 @@ use zk_wire::path::PathError;
 
 use super::name::{NameError, check_nested, check_single};
 use super::registered::{Registered, Unreadable};
-use super::{BadValue, Leaf, shortened};
-use crate::model::{Endpoint, Service, ZnodePath};
+use super::{BadValue, Drain, Instance, Leaf, shortened};
+use crate::model::{Service, ZnodePath};
 
 /// One format.
 pub(super) trait Definition: Sync {
     /// Where it lives, unless the configuration says otherwise.
     fn root(&self) -> &'static str;
 
-    /// Annotations that say how, beside the one that has the format's name and the one for its port.
+    /// Annotations that say how, beside the one that has the format's name and those that every format has.
     fn options(&self) -> &'static [&'static str] {
         &[]
     }
@@ -23,6 +23,16 @@ pub(super) trait Definition: Sync {
     /// Can a Service be published under its own name, without being asked?
     fn has_own_name(&self) -> bool {
         true
+    }
+
+    /// How it can tell consumers to let go of an endpoint that is still there. Not one that this does not name.
+    fn drains(&self) -> &'static [Drain] {
+        &[]
+    }
+
+    /// Has it a place for where an endpoint runs?
+    fn has_topology(&self) -> bool {
+        false
     }
 
     /// The directories that a Service wants to fill.
@@ -64,11 +74,11 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// ZooKeeper would not accept the path.
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError>;
 
-    /// The leaf of an endpoint of a Service that was created at that time, in milliseconds since 1970.
+    /// The leaf of an endpoint.
     ///
     /// # Errors
     /// Consumers of the format would fail on an IPv6 address.
-    fn leaf(&self, endpoint: Endpoint, created_ms: i64) -> Result<Leaf, NoIpv6>;
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6>;
 }
 
 /// IPv6 addresses break consumers of this format.

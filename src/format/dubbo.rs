@@ -3,6 +3,11 @@
 //!
 //! The name is the record. It is form-encoded once as `java.net.URLEncoder` does, with upper-case hex;
 //! parameters are sorted, and the first one is `anyhost`, since dubbo2.js loses the first.
+//!
+//! Who asks for it has endpoints drained. With a weight of 0 the balancers that weigh call a provider only if all have
+//! that. Those of Dubbo 3 look at the weights only if the first provider has one (`needWeightLoadBalance`), so all get
+//! one. With `disabled=true` no consumer has an invoker of it (`RegistryDirectory.toInvokers`), and one that would
+//! have none left keeps those that it had.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -13,8 +18,8 @@ use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
-use super::{BadValue, Leaf, shortened};
-use crate::model::{Endpoint, ZnodePath};
+use super::{BadValue, Drain, Instance, Leaf, shortened};
+use crate::model::ZnodePath;
 
 /// Dubbo, one directory per interface.
 pub(super) struct Format;
@@ -107,8 +112,15 @@ pub enum TextError {
     NoVersion,
 }
 
-/// No provider is longer. A `getChildren` reply of 1 MiB, the limit of Java clients, then has room for 250.
+/// No provider is longer, but for what is told of where it runs. A `getChildren` reply of 1 MiB, the limit of Java clients, then has room for 250.
 const MAX_URL_BYTES: usize = 4_096;
+
+/// What zone, node and hints may add to that, encoded.
+const MAX_TOPOLOGY_BYTES: usize = 1_024;
+
+/// What Dubbo takes where a provider says nothing (`Constants.DEFAULT_WEIGHT`).
+const DEFAULT_WEIGHT: &str = "100";
+const WEIGHT: &str = "weight";
 
 /// What `java.net.URLEncoder` leaves alone, but for the space.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'*').remove(b'_').remove(b' ');
@@ -158,6 +170,14 @@ impl Definition for Format {
 
     fn has_own_name(&self) -> bool {
         false
+    }
+
+    fn drains(&self) -> &'static [Drain] {
+        &[Drain::Weight, Drain::Disable]
+    }
+
+    fn has_topology(&self) -> bool {
+        true
     }
 
     /// Several interfaces are separated by commas or white space.
@@ -234,11 +254,13 @@ impl Target for Dubbo {
         root.child(&form_encode(&self.interface))?.child(PROVIDERS)
     }
 
-    fn leaf(&self, endpoint: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
+        let endpoint = instance.endpoint;
         if endpoint.ip.is_ipv6() && !self.ipv6 {
             return Err(NoIpv6);
         }
-        Ok(Leaf { name: self.url(SocketAddr::new(endpoint.ip, endpoint.port)), data: Bytes::new() })
+        let address = SocketAddr::new(endpoint.ip, endpoint.port);
+        Ok(Leaf { name: self.url(address, &self.of_instance(instance)), data: Bytes::new() })
     }
 }
 
@@ -282,15 +304,40 @@ impl Dubbo {
         }
         let dubbo = Dubbo { interface: interface.to_owned(), parameters: all, ipv6: false };
         let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
-        match dubbo.url(longest).len() {
+        match dubbo.url(longest, &[]).len() {
             bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),
             _ => Ok(dubbo),
         }
     }
 
+    /// What one provider says beside all others: where it runs, as far as consumers can read that and the
+    /// Service says nothing else, and whether it drains.
+    fn of_instance<'a>(&self, instance: &Instance<'a>) -> Vec<(&'static str, &'a str)> {
+        let mut bytes = 0;
+        let topology = instance.topology.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut parameters: Vec<_> = topology
+            .filter(|(name, value)| {
+                let is_readable = !self.parameters.contains_key(*name) && check_value(name, value).is_ok();
+                bytes += if is_readable { form_encode(value).len() } else { 0 };
+                is_readable && bytes <= MAX_TOPOLOGY_BYTES
+            })
+            .collect();
+        match (instance.drain, instance.is_draining) {
+            (Some(Drain::Weight), true) => parameters.push((WEIGHT, "0")),
+            (Some(Drain::Weight), false) if !self.parameters.contains_key(WEIGHT) => {
+                parameters.push((WEIGHT, DEFAULT_WEIGHT));
+            }
+            (Some(Drain::Disable), true) => parameters.push(("disabled", "true")),
+            _ => {}
+        }
+        parameters
+    }
+
     /// Sorted but for `anyhost`, before which a parameter of the Service's may sort.
-    fn url(&self, address: SocketAddr) -> String {
-        let (first, rest): (Vec<_>, Vec<_>) = self.parameters.iter().partition(|(name, _)| *name == FIRST);
+    fn url(&self, address: SocketAddr, more: &[(&str, &str)]) -> String {
+        let all = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let all: BTreeMap<_, _> = all.chain(more.iter().copied()).collect();
+        let (first, rest): (Vec<_>, Vec<_>) = all.iter().partition(|(name, _)| **name == FIRST);
         let query: Vec<_> =
             first.iter().chain(&rest).map(|(name, value)| format!("{name}={value}")).collect();
         form_encode(&format!("dubbo://{address}/{}?{}", self.interface, query.join("&")))
@@ -418,10 +465,11 @@ fn address(name: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
+    use crate::model::{Endpoint, Protocol};
 
-    fn endpoint(ip: &str) -> Endpoint {
-        Endpoint { ip: ip.parse().unwrap(), port: 20880, protocol: Protocol::Tcp }
+    fn instance(ip: &str) -> Instance<'static> {
+        let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 20880, protocol: Protocol::Tcp };
+        Instance::new(endpoint, 7)
     }
 
     #[test]
@@ -432,7 +480,7 @@ mod tests {
             "methods=create,get&pid=1&release=2.7.23&revision=1.0.0&timestamp=1700000000000&weight=200",
         )
         .unwrap();
-        let leaf = dubbo.leaf(endpoint("10.1.2.3"), 7).unwrap();
+        let leaf = dubbo.leaf(&instance("10.1.2.3")).unwrap();
         let directory = dubbo.directory(&ZnodePath::new("/dubbo").unwrap()).unwrap();
         assert_eq!(directory.as_str(), "/dubbo/com.acme.OrderService/providers");
         assert_eq!(
@@ -440,10 +488,42 @@ mod tests {
             "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fanyhost%3Dtrue%26application%3Dorders%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26generic%3Dfalse%26group%3Dg1%26interface%3Dcom.acme.OrderService%26methods%3Dcreate%2Cget%26pid%3D1%26release%3D2.7.23%26revision%3D1.0.0%26side%3Dprovider%26timestamp%3D1700000000000%26version%3D1.0.0%26weight%3D200"
         );
         assert!(leaf.data.is_empty());
-        assert_eq!(dubbo.leaf(endpoint("fd00::1"), 7), Err(NoIpv6));
+        assert_eq!(dubbo.leaf(&instance("fd00::1")), Err(NoIpv6));
         let dubbo = Dubbo { ipv6: true, ..dubbo };
         for ip in ["10.1.2.3", "fd00::1"] {
-            assert_eq!(address(&dubbo.leaf(endpoint(ip), 7).unwrap().name), Some(ip.parse().unwrap()));
+            assert_eq!(address(&dubbo.leaf(&instance(ip)).unwrap().name), Some(ip.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_provider_tells_where_it_runs_and_that_it_drains_only_if_it_is_asked_to() {
+        let name = |parameters: &str, instance: Instance<'_>| {
+            Dubbo::new("a.B", "orders", parameters).unwrap().leaf(&instance).unwrap().name
+        };
+        let plain = name("", instance("10.1.2.3"));
+        let topology =
+            [("zone", "a&b".to_owned()), ("node", "n-1".to_owned()), ("forZones", "a,b".to_owned())];
+        let with_topology = Instance { topology: &topology, ..instance("10.1.2.3") };
+        let expected = plain
+            .replace("%26generic", "%26forZones%3Da%2Cb%26generic")
+            .replace("%26side", "%26node%3Dn-1%26side");
+        assert_eq!(name("", with_topology), expected, "what would be cut is left out");
+        assert!(name("node=x", with_topology).contains("%26node%3Dx%26"), "the Service's word counts");
+        for (drain, is_draining, parameters, suffix) in [
+            (Drain::Weight, false, "", "%26weight%3D100"),
+            (Drain::Weight, false, "weight=7", "%26weight%3D7"),
+            (Drain::Weight, true, "weight=7", "%26weight%3D0"),
+            (Drain::Disable, false, "", "%26side%3Dprovider"),
+            (
+                Drain::Disable,
+                true,
+                "",
+                "%26disabled%3Dtrue%26dubbo%3D2.0.2%26dynamic%3Dtrue%26generic%3Dfalse%26interface%3Da.B%26side%3Dprovider",
+            ),
+        ] {
+            let name = name(parameters, Instance { drain: Some(drain), is_draining, ..instance("10.1.2.3") });
+            assert!(name.ends_with(suffix), "{name}");
+            assert_eq!(registered("a.B", &name).unwrap().ready, !is_draining, "{name}");
         }
     }
 
@@ -460,7 +540,7 @@ mod tests {
             [("com.acme.OrderService:1.0.0:g1", "10.1.2.3"), (ORDERS, "fd00::1"), ("a.B::g", "10.1.2.3")]
         {
             let dubbo = Dubbo::new(key, "orders", "weight=200").unwrap();
-            let name = dubbo.url(SocketAddr::new(ip.parse().unwrap(), 20880));
+            let name = dubbo.url(SocketAddr::new(ip.parse().unwrap(), 20880), &[]);
             let expected =
                 Registered { service: key.to_owned(), ip: ip.parse().unwrap(), port: 20880, ready: true };
             assert_eq!(registered(&dubbo.interface, &name), Ok(expected));
@@ -551,7 +631,7 @@ mod tests {
     #[test]
     fn the_first_parameter_is_one_that_may_be_lost() {
         let dubbo = Dubbo::new("a.B", "orders", "accepts=9&Z=1").unwrap();
-        let name = dubbo.leaf(endpoint("10.1.2.3"), 7).unwrap().name;
+        let name = dubbo.leaf(&instance("10.1.2.3")).unwrap().name;
         assert!(name.contains("%3Fanyhost%3Dtrue%26Z%3D1%26accepts%3D9%26application%3D"), "{name}");
     }
 
@@ -616,8 +696,8 @@ mod tests {
     fn a_url_that_is_too_long_is_refused_with_the_limit() {
         let with = |value: usize| Dubbo::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse::<SocketAddr>().unwrap();
-        let fixed = with(1).unwrap().url(longest).len() - 1;
-        assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().url(longest).len(), MAX_URL_BYTES);
+        let fixed = with(1).unwrap().url(longest, &[]).len() - 1;
+        assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().url(longest, &[]).len(), MAX_URL_BYTES);
         let error = with(MAX_URL_BYTES - fixed + 1).unwrap_err();
         assert_eq!(error, DubboError::TooLong(MAX_URL_BYTES + 1));
         assert!(error.to_string().contains("4096"), "{error}");

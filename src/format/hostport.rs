@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use zk_wire::path::PathError;
 
-use super::Leaf;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::name::below;
 use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
+use super::{Instance, Leaf};
 use crate::model::{Endpoint, ZnodePath};
 
 /// Plain addresses.
@@ -73,7 +73,8 @@ impl Target for Hostport {
         below(root, &self.path)
     }
 
-    fn leaf(&self, Endpoint { ip, port, .. }: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
+        let Endpoint { ip, port, .. } = instance.endpoint;
         let name = SocketAddr::new(ip, port).to_string();
         Ok(Leaf { data: name.clone().into(), name })
     }
@@ -89,7 +90,7 @@ mod tests {
         let hosts = Hostport { path: "prod/orders".to_owned() };
         for (ip, name) in [("10.1.2.3", "10.1.2.3:8080"), ("fd00::12", "[fd00::12]:8080")] {
             let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = hosts.leaf(endpoint, 7).unwrap();
+            let leaf = hosts.leaf(&Instance::new(endpoint, 7)).unwrap();
             assert_eq!((&*leaf.name, &*leaf.data), (name, name.as_bytes()));
             assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
         }

@@ -12,6 +12,7 @@ mod curator;
 mod definition;
 mod dubbo;
 mod hostport;
+mod instance;
 mod name;
 mod nerve;
 mod registered;
@@ -26,6 +27,7 @@ pub use bad_value::BadValue;
 use definition::Definition;
 pub use definition::{Asking, BadAnnotation, NoIpv6, Target};
 pub use dubbo::DubboError;
+pub use instance::{Drain, Instance};
 pub use name::MAX_NAME_BYTES;
 pub use registered::{MAX_RECORD_BYTES, Registered, Unreadable};
 
@@ -85,20 +87,7 @@ impl Format {
         }
     }
 
-    /// The annotation that chooses its port.
-    #[must_use]
-    pub fn port_annotation(self) -> &'static str {
-        match self {
-            Format::Curator => "curator-port",
-            Format::Dubbo => "dubbo-port",
-            Format::Spring => "spring-port",
-            Format::Serverset => "serverset-port",
-            Format::Nerve => "nerve-port",
-            Format::Hostport => "hostport-port",
-        }
-    }
-
-    /// Annotations that say how, beside [`Format::name`] and [`Format::port_annotation`].
+    /// Annotations that say how, beside [`Format::name`] and those that every format has.
     #[must_use]
     pub fn options(self) -> &'static [&'static str] {
         self.definition().options()
@@ -116,6 +105,18 @@ impl Format {
     pub fn may_share_a_root(self, other: Format) -> bool {
         let are_instances = |format| matches!(format, Format::Curator | Format::Spring);
         self == other || are_instances(self) && are_instances(other)
+    }
+
+    /// How it can tell consumers to let go of an endpoint that is still there.
+    #[must_use]
+    pub fn drains(self) -> &'static [Drain] {
+        self.definition().drains()
+    }
+
+    /// Has it a place for where an endpoint runs?
+    #[must_use]
+    pub fn has_topology(self) -> bool {
+        self.definition().has_topology()
     }
 
     /// Can a Service be published under its own name, without an annotation?

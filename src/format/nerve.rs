@@ -4,6 +4,7 @@
 //! The digits become the server's id in HAProxy: below 2^31 and not 0. They are a hash of address and port, so that
 //! they stay; the address and port in front of them keep the name unique.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine;
@@ -12,10 +13,10 @@ use serde::Serialize;
 use sha1::{Digest, Sha1};
 use zk_wire::path::PathError;
 
-use super::Leaf;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::name::below;
 use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
+use super::{Instance, Leaf};
 use crate::model::{Endpoint, ZnodePath};
 
 /// SmartStack.
@@ -34,6 +35,9 @@ struct Backend<'a> {
     port: u16,
     /// In front of the address in the names of HAProxy's servers.
     name: &'a str,
+    /// Synapse can be told to take only backends with certain ones.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'static str, &'a str>,
 }
 
 const ANNOTATION: &str = "nerve";
@@ -43,6 +47,10 @@ const ENCODED: &str = "base64_";
 impl Definition for Format {
     fn root(&self) -> &'static str {
         "/nerve/services"
+    }
+
+    fn has_topology(&self) -> bool {
+        true
     }
 
     fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
@@ -79,11 +87,13 @@ impl Target for Nerve {
         below(root, &self.path)
     }
 
-    fn leaf(&self, Endpoint { ip, port, .. }: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
+        let Endpoint { ip, port, .. } = instance.endpoint;
         let address = SocketAddr::new(ip, port).to_string();
         let name = self.path.rsplit('/').next().unwrap_or(&self.path);
+        let labels = instance.topology.iter().map(|(name, value)| (*name, value.as_str())).collect();
         // A struct of strings and numbers always has a JSON form.
-        let data = serde_json::to_vec(&Backend { host: ip, port, name }).unwrap_or_default().into();
+        let data = serde_json::to_vec(&Backend { host: ip, port, name, labels }).unwrap_or_default().into();
         Ok(Leaf { name: format!("{address}_{:010}", server_id(&address)), data })
     }
 }
@@ -105,10 +115,16 @@ mod tests {
             [("10.1.2.3", "10.1.2.3:8080_1871848594"), ("fd00::12", "[fd00::12]:8080_0581806854")]
         {
             let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = nerve.leaf(endpoint, 7).unwrap();
+            let instance = Instance::new(endpoint, 7);
+            let leaf = nerve.leaf(&instance).unwrap();
             assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
             assert_eq!(leaf.name, name);
             let expected = format!(r#"{{"host":"{ip}","port":8080,"name":"orders"}}"#);
+            assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+            let topology = [("zone", "a".to_owned())];
+            let leaf = nerve.leaf(&Instance { topology: &topology, ..instance }).unwrap();
+            assert_eq!(leaf.name, name);
+            let expected = expected.replace('}', ",\"labels\":{\"zone\":\"a\"}}");
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         }
     }

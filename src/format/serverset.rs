@@ -1,7 +1,8 @@
 //! Twitter's ServerSets: `<root>/<path>/member_<digits>` with a JSON member (`serverset2.Entry`, `EndpointCodec`).
 //!
 //! Finagle reads a member's data once and remembers it by the name, so the name must follow from the data: it is
-//! the address and the port in decimal digits, as many as the widest have. Members have sequence numbers elsewhere,
+//! the address and the port in decimal digits, as many as the widest have, and four digits of a hash of the metadata
+//! if there is any. Members have sequence numbers elsewhere,
 //! and some readers take the digits for a number; none needs them to be in sequence.
 
 use std::collections::BTreeMap;
@@ -9,12 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 use serde_json::Value;
+use sha1::{Digest, Sha1};
 use zk_wire::path::PathError;
 
-use super::Leaf;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::name::below;
 use super::registered::{Registered, Unreadable, json, member_address, member_port};
+use super::{Instance, Leaf};
 use crate::model::{Endpoint, ZnodePath};
 
 /// ServerSets.
@@ -29,11 +31,13 @@ struct Serverset {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Member {
+struct Member<'a> {
     service_endpoint: Host,
     /// Readers of the first generation fail without it.
     additional_endpoints: BTreeMap<&'static str, Host>,
     status: &'static str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<&'static str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -48,10 +52,16 @@ const PREFIX: &str = "member_";
 const PORT_DIGITS: usize = 5;
 const IPV4_DIGITS: usize = 10;
 const IPV6_DIGITS: usize = 39;
+/// Digits of a hash of the metadata. With these a name of an IPv4 address is still a 64-bit number.
+const METADATA_DIGITS: usize = 4;
 
 impl Definition for Format {
     fn root(&self) -> &'static str {
         "/twitter/service"
+    }
+
+    fn has_topology(&self) -> bool {
+        true
     }
 
     fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
@@ -59,11 +69,18 @@ impl Definition for Format {
     }
 
     fn address(&self, leaf: &str) -> Option<IpAddr> {
+        const IPV4: usize = IPV4_DIGITS + PORT_DIGITS;
+        const IPV4_METADATA: usize = IPV4 + METADATA_DIGITS;
+        const IPV6: usize = IPV6_DIGITS + PORT_DIGITS;
+        const IPV6_METADATA: usize = IPV6 + METADATA_DIGITS;
         let digits = leaf.strip_prefix(PREFIX)?;
-        let ip = digits.get(..digits.len().checked_sub(PORT_DIGITS)?)?;
-        match ip.len() {
-            IPV4_DIGITS => ip.parse().ok().map(|bits| Ipv4Addr::from_bits(bits).into()),
-            IPV6_DIGITS => ip.parse().ok().map(|bits| Ipv6Addr::from_bits(bits).into()),
+        match digits.len() {
+            IPV4 | IPV4_METADATA => {
+                digits.get(..IPV4_DIGITS)?.parse().ok().map(|bits| Ipv4Addr::from_bits(bits).into())
+            }
+            IPV6 | IPV6_METADATA => {
+                digits.get(..IPV6_DIGITS)?.parse().ok().map(|bits| Ipv6Addr::from_bits(bits).into())
+            }
             _ => None,
         }
     }
@@ -94,7 +111,8 @@ impl Target for Serverset {
         below(root, &self.path)
     }
 
-    fn leaf(&self, Endpoint { ip, port, .. }: Endpoint, _: i64) -> Result<Leaf, NoIpv6> {
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
+        let Endpoint { ip, port, .. } = instance.endpoint;
         let digits = match ip {
             IpAddr::V4(ip) => format!("{:0IPV4_DIGITS$}", ip.to_bits()),
             IpAddr::V6(ip) => format!("{:0IPV6_DIGITS$}", ip.to_bits()),
@@ -103,11 +121,26 @@ impl Target for Serverset {
             service_endpoint: Host { host: ip, port },
             additional_endpoints: BTreeMap::new(),
             status: "ALIVE",
+            metadata: instance.topology.iter().map(|(name, value)| (*name, value.as_str())).collect(),
         };
         // A struct of strings and numbers always has a JSON form.
         let data = serde_json::to_vec(&member).unwrap_or_default().into();
-        Ok(Leaf { name: format!("{PREFIX}{digits}{port:0PORT_DIGITS$}"), data })
+        let metadata = metadata_digits(instance.topology);
+        Ok(Leaf { name: format!("{PREFIX}{digits}{port:0PORT_DIGITS$}{metadata}"), data })
     }
+}
+
+/// Nothing if there is no metadata.
+fn metadata_digits(metadata: &[(&'static str, String)]) -> String {
+    if metadata.is_empty() {
+        return String::new();
+    }
+    let mut hash = Sha1::new();
+    for (name, value) in metadata {
+        hash.update(format!("{name}={value}\n"));
+    }
+    let [a, b, c, d, ..] = <[u8; 20]>::from(hash.finalize());
+    format!("{:0METADATA_DIGITS$}", u32::from_be_bytes([a, b, c, d]) % 10u32.pow(METADATA_DIGITS as u32))
 }
 
 #[cfg(test)]
@@ -125,12 +158,19 @@ mod tests {
             ("fd00::12", "member_33629468293358371584466318625092717774608080"),
         ] {
             let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = set.leaf(endpoint, 7).unwrap();
+            let instance = Instance::new(endpoint, 7);
+            let leaf = set.leaf(&instance).unwrap();
             assert_eq!(Format.address(&leaf.name), Some(endpoint.ip), "{}", leaf.name);
             assert_eq!(leaf.name, name);
             let expected = format!(
                 r#"{{"serviceEndpoint":{{"host":"{ip}","port":8080}},"additionalEndpoints":{{}},"status":"ALIVE"}}"#
             );
+            assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+            let topology = [("zone", "a".to_owned())];
+            let leaf = set.leaf(&Instance { topology: &topology, ..instance }).unwrap();
+            assert_eq!(leaf.name, format!("{name}7609"));
+            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip), "{}", leaf.name);
+            let expected = expected.replace("\"ALIVE\"", "\"ALIVE\",\"metadata\":{\"zone\":\"a\"}");
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         }
     }

@@ -1,8 +1,9 @@
 //! Spring Cloud ZooKeeper: Curator's instances with a payload of Spring's class (`ZookeeperInstance`).
 //!
-//! The load balancer takes what says `UP`. Its requests are built from host and port, where an IPv6 address must
+//! The load balancer takes what says `UP`, and prefers instances of its own `zone` if it is told to. Its requests are built from host and port, where an IPv6 address must
 //! be in brackets.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -10,8 +11,8 @@ use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{Registered, Unreadable};
-use super::{Leaf, curator};
-use crate::model::{Endpoint, ZnodePath};
+use super::{Drain, Instance, Leaf, curator};
+use crate::model::ZnodePath;
 
 /// Spring Cloud ZooKeeper.
 pub(super) struct Format;
@@ -29,20 +30,24 @@ struct Payload<'a> {
     class: &'static str,
     id: &'a str,
     name: &'a str,
-    metadata: Metadata,
-}
-
-#[derive(Serialize)]
-struct Metadata {
-    instance_status: &'static str,
+    metadata: BTreeMap<&'static str, &'a str>,
 }
 
 const ANNOTATION: &str = "spring";
+const STATUS: &str = "instance_status";
 const CLASS: &str = "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance";
 
 impl Definition for Format {
     fn root(&self) -> &'static str {
         "/services"
+    }
+
+    fn drains(&self) -> &'static [Drain] {
+        &[Drain::Disable]
+    }
+
+    fn has_topology(&self) -> bool {
+        true
     }
 
     fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
@@ -67,21 +72,24 @@ impl Target for Spring {
         root.child(&self.name)
     }
 
-    fn leaf(&self, endpoint: Endpoint, created_ms: i64) -> Result<Leaf, NoIpv6> {
+    fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
         let name = &self.name;
-        let payload = Payload { class: CLASS, id: name, name, metadata: Metadata { instance_status: "UP" } };
-        let address = match endpoint.ip {
+        let status = if instance.is_marked(Drain::Disable) { "OUT_OF_SERVICE" } else { "UP" };
+        let topology = instance.topology.iter().map(|(name, value)| (*name, value.as_str()));
+        let metadata = topology.chain([(STATUS, status)]).collect();
+        let payload = Payload { class: CLASS, id: name, name, metadata };
+        let address = match instance.endpoint.ip {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        Ok(curator::instance(name, endpoint, address, payload, created_ms))
+        Ok(curator::record(name, instance, address, payload, None))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
+    use crate::model::{Endpoint, Protocol};
 
     #[test]
     fn an_instance_has_exactly_these_bytes() {
@@ -90,11 +98,19 @@ mod tests {
             [("10.1.2.3", "10.1.2.3:8080", "10.1.2.3"), ("fd00::12", "fd00::12:8080", "[fd00::12]")]
         {
             let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = spring.leaf(endpoint, 1_700_000_000_000).unwrap();
+            let instance = Instance::new(endpoint, 1_700_000_000_000);
+            let leaf = spring.leaf(&instance).unwrap();
             assert_eq!(leaf.name, id);
             let expected = format!(
                 r#"{{"name":"orders","id":"{id}","address":"{address}","port":8080,"sslPort":null,"payload":{{"@class":"org.springframework.cloud.zookeeper.discovery.ZookeeperInstance","id":"orders","name":"orders","metadata":{{"instance_status":"UP"}}}},"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{{"parts":[{{"value":"scheme","variable":true}},{{"value":"://","variable":false}},{{"value":"address","variable":true}},{{"value":":","variable":false}},{{"value":"port","variable":true}}]}}}}"#
             );
+            assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
+            let topology = [("zone", "a".to_owned())];
+            let draining =
+                Instance { topology: &topology, drain: Some(Drain::Disable), is_draining: true, ..instance };
+            let leaf = spring.leaf(&draining).unwrap();
+            assert_eq!(leaf.name, id);
+            let expected = expected.replace("\"UP\"", "\"OUT_OF_SERVICE\",\"zone\":\"a\"");
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         }
     }

@@ -35,7 +35,7 @@ proptest! {
     fn what_is_written_is_read(endpoint in endpoint()) {
         prop_assume!(!is_mapped(endpoint.ip));
         for format in Format::ALL {
-            let Ok(leaf) = target(format, value(format)).leaf(endpoint, 7) else { continue };
+            let Ok(leaf) = target(format, value(format)).leaf(&Instance::new(endpoint, 7)) else { continue };
             prop_assert!(zk_wire::path::validate_component(&leaf.name).is_ok());
             prop_assert_eq!(format.address(&leaf.name), Some(endpoint.ip));
             let read = format.registered(value(format), &leaf.name, &leaf.data);
@@ -49,11 +49,31 @@ proptest! {
         }
     }
 
+    /// Where an endpoint runs changes nothing of what a leaf stands for; one that drains is read as not ready.
+    #[test]
+    fn what_is_told_beside_the_address_is_read_past(endpoint in endpoint(), zone in any::<String>(), draining: bool) {
+        prop_assume!(!is_mapped(endpoint.ip));
+        let topology = [("zone", zone), ("node", "n-1".to_owned())];
+        for format in Format::ALL {
+            let target = target(format, value(format));
+            for drain in format.drains().iter().map(Some).chain([None]).map(|drain| drain.copied()) {
+                let is_draining = draining && drain.is_some();
+                let topology = if format.has_topology() { &topology[..] } else { &[] };
+                let instance = Instance { topology, drain, is_draining, ..Instance::new(endpoint, 7) };
+                let Ok(leaf) = target.leaf(&instance) else { continue };
+                prop_assert!(zk_wire::path::validate_component(&leaf.name).is_ok());
+                prop_assert_eq!(format.address(&leaf.name), Some(endpoint.ip));
+                let read = format.registered(value(format), &leaf.name, &leaf.data).unwrap();
+                prop_assert_eq!((read.ip, read.port, read.ready), (endpoint.ip, endpoint.port, !is_draining));
+            }
+        }
+    }
+
     /// Two endpoints never have one name, and one endpoint has the same leaf always.
     #[test]
     fn names_are_injective(one in endpoint(), other in endpoint()) {
         for format in Format::ALL {
-            let leaf = |endpoint| target(format, value(format)).leaf(endpoint, 7).ok();
+            let leaf = |endpoint| target(format, value(format)).leaf(&Instance::new(endpoint, 7)).ok();
             prop_assert_eq!(leaf(one), leaf(one));
             if one != other && leaf(one).is_some() {
                 prop_assert_ne!(leaf(one).map(|leaf| leaf.name), leaf(other).map(|leaf| leaf.name));
@@ -92,7 +112,6 @@ proptest! {
 fn names_are_those_of_rules_and_annotations() {
     for format in Format::ALL {
         assert_eq!(serde_saphyr::from_str::<Format>(format.name()).unwrap(), format);
-        assert_eq!(format.port_annotation(), format!("{format}-port"));
         assert!(ZnodePath::new(format.default_root()).is_ok());
         assert!(format.options().iter().all(|option| option.starts_with(&format!("{format}-"))));
     }

@@ -1,17 +1,27 @@
 //! What the bridge knows of Kubernetes: plain values, no client, no clock.
 
+pub mod address;
 pub mod cidr;
 pub mod endpoint;
+pub mod family;
+pub mod node;
+pub mod placement;
+pub mod port;
 pub mod ready;
 pub mod service;
 pub mod slice;
 pub mod znode;
 
+pub use address::AddressKind;
 pub use cidr::{Cidr, CidrError};
 pub use endpoint::{Endpoint, Protocol};
-pub use ready::{PortChoice, ReadyError, ready, ready_addresses};
-pub use service::{ANNOTATION_PREFIX, Service, ServiceKey, ServicePort};
-pub use slice::{Conditions, Family, Slice, SliceEndpoint, SlicePort};
+pub use family::{Families, FamilyPolicy};
+pub use node::{Node, Nodes};
+pub use placement::{Hints, Placement, Topology};
+pub use port::{ChosenPort, PortChoice};
+pub use ready::{Endpoints, Ignored, Readiness, ReadyError, View, ready_addresses};
+pub use service::{ANNOTATION_PREFIX, Service, ServiceKey, ServicePort, ServiceType};
+pub use slice::{Conditions, Family, Slice, SliceEndpoint, SlicePort, Writer};
 pub use znode::{Fingerprint, ZnodePath};
 
 /// What is known of a source. `Unknown` never deletes anything; `Known` may be empty.

@@ -1,25 +1,78 @@
-//! Which endpoints of a Service are ready, as kube-proxy sees it.
+//! Which endpoints of a Service consumers should know, as kube-proxy sees it.
+//!
+//! The facts are those of `pkg/proxy/endpointslicecache.go` and `topology.go`: endpoints are told apart by address and
+//! port; of two entries the one that does not terminate counts; where nothing is ready, what terminates and still
+//! serves is called. Whatever is counted here is counted over all slices, for their borders mean nothing.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::address::AddressKind;
 use super::endpoint::{Endpoint, Protocol};
-use super::service::{Service, ServicePort};
-use super::slice::{Family, Slice};
+use super::family::FamilyPolicy;
+use super::node::{Node, Nodes};
+use super::placement::{NOWHERE, Placement};
+use super::port::{ChosenPort, PortChoice};
+use super::service::{Service, ServiceType};
+use super::slice::{Conditions, Family, Slice, Writer};
 
-/// Which port of a Service to publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortChoice {
-    /// The only one.
-    Only,
-    /// The one with this name.
-    Named(String),
-    /// The one with this number at the Service.
-    Numbered(u16),
+/// Which endpoints count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// Those that Kubernetes calls ready.
+    #[default]
+    Ready,
+    /// Of those, the ones that serve and do not terminate: it makes a difference with
+    /// `publishNotReadyAddresses`, which calls everything ready.
+    Serving,
+    /// Those that are ready; if there is none, those that terminate and still serve, as kube-proxy has it.
+    Proxy,
 }
 
-/// Why a Service's ready endpoints cannot be told.
+/// What a Service wants consumers to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Which port.
+    pub port: PortChoice,
+    /// Which addresses; not [`AddressKind::Custom`], which is part of the pods.
+    pub address: AddressKind,
+    /// Of which families.
+    pub families: FamilyPolicy,
+    /// Which endpoints count.
+    pub readiness: Readiness,
+}
+
+/// What there is for consumers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Endpoints<'s> {
+    /// To be called.
+    pub ready: BTreeMap<Endpoint, &'s Placement>,
+    /// Not to be called any more: they terminate, and still serve.
+    pub draining: BTreeMap<Endpoint, &'s Placement>,
+    /// Kinds of addresses that it has too, and that are not granted.
+    pub not_granted: BTreeSet<AddressKind>,
+    /// What else slices have and consumers are not told of.
+    pub ignored: BTreeSet<Ignored>,
+}
+
+/// What is in a slice and is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Ignored {
+    /// Names instead of addresses: `addressType: FQDN`, which is deprecated and has no semantics.
+    #[error("an EndpointSlice of addressType FQDN; names are no addresses")]
+    Names,
+    /// Nobody updates them: Kubernetes leaves them when a Service loses its selector.
+    #[error(
+        "EndpointSlices that are left from when the Service had a selector, and that nobody updates; give it one \
+         again, or delete them and write your own with another label endpointslice.kubernetes.io/managed-by"
+    )]
+    LeftOver,
+    /// Only the first address of an endpoint has a meaning.
+    #[error("all addresses but the first of an endpoint that has several; write an endpoint for each")]
+    MoreAddresses,
+}
+
+/// Why a Service's endpoints cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ReadyError {
     /// The Service has several TCP ports and none was chosen.
@@ -29,7 +82,10 @@ pub enum ReadyError {
         ports: String,
     },
     /// The Service has no ports.
-    #[error("the Service has no port to publish")]
+    #[error(
+        "the Service names no port; if it is headless, give the pods' one as a number by annotation \
+         zoobridge.io/port"
+    )]
     NoPort,
     /// The Service has only ports that consumers cannot connect to.
     #[error("only a TCP port can be published, and the Service has none; it has {ports}")]
@@ -56,326 +112,233 @@ pub enum ReadyError {
     /// An ExternalName Service has no endpoints.
     #[error("an ExternalName Service has no endpoints to publish")]
     ExternalName,
+    /// Its type has no such addresses, or nobody gave it one.
+    #[error("the Service has no address of kind {0}")]
+    NoAddress(AddressKind),
+    /// Its balancer has a name, and leaves have addresses.
+    #[error("the Service's balancer is known by a name only, and names are no addresses")]
+    NamedBalancer,
+    /// The port is not open at the nodes.
+    #[error("port {0:?} of the Service has no node port; its type must be NodePort or LoadBalancer")]
+    NoNodePort(String),
+    /// Nobody watches the nodes.
+    #[error(
+        "the bridge did not watch nodes when it started, since no rule granted node addresses; restart it"
+    )]
+    NodesUnknown,
 }
 
-/// The union of the ready TCP endpoints of all slices, in the Service's preferred family.
-///
-/// `ready` is Kubernetes' own: false for a pod that terminates, unless the Service publishes addresses that
-/// are not ready. A port with a name that differs in number per pod is looked up in each slice.
-///
-/// # Errors
-/// The port cannot be determined; see [`ReadyError`]. No slices, or slices without ready endpoints, are
-/// legal and give an empty set.
-pub fn ready<'a>(
-    service: &Service,
-    choice: &PortChoice,
-    slices: impl IntoIterator<Item = &'a Slice>,
-) -> Result<BTreeSet<Endpoint>, ReadyError> {
-    if service.is_external_name {
-        return Err(ReadyError::ExternalName);
+impl Readiness {
+    /// All of them, with what annotations call them.
+    pub const ALL: [(&'static str, Readiness); 3] =
+        [("ready", Readiness::Ready), ("serving", Readiness::Serving), ("proxy", Readiness::Proxy)];
+
+    fn is_ready(self, conditions: Conditions) -> bool {
+        let Conditions { ready, serving, terminating } = conditions;
+        ready && (self != Readiness::Serving || serving && !terminating)
     }
-    let name = port_name(service, choice)?;
-    let family = family(service);
-    let (mut endpoints, mut without_port) = (BTreeSet::new(), false);
-    for slice in slices.into_iter().filter(|slice| slice.family == family) {
-        let mut ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready).peekable();
-        let port = slice.ports.iter().find(|port| &*port.name == name && port.protocol == Protocol::Tcp);
-        match port.and_then(|port| port.port) {
-            Some(port) => {
-                endpoints.extend(ready.map(|e| Endpoint { ip: e.ip, port, protocol: Protocol::Tcp }));
+}
+
+impl View {
+    /// What there is of a Service for consumers. `granted` says which kinds of addresses they may be told.
+    ///
+    /// # Errors
+    /// It cannot be told; see [`ReadyError`]. No slices, or slices without ready endpoints, are legal and give
+    /// nothing.
+    pub fn of<'s>(
+        &self,
+        service: &'s Service,
+        slices: impl Iterator<Item = &'s Slice> + Clone,
+        nodes: Option<&'s Nodes>,
+        granted: impl Fn(AddressKind) -> bool,
+    ) -> Result<Endpoints<'s>, ReadyError> {
+        if service.is_external_name() {
+            return Err(ReadyError::ExternalName);
+        }
+        let port = self.port.of(service)?;
+        if self.address == AddressKind::Pod {
+            return self.pods(service, port, slices, granted);
+        }
+        if !granted(self.address) {
+            return Ok(Endpoints { not_granted: [self.address].into(), ..Endpoints::default() });
+        }
+        let ChosenPort::Of(chosen) = port else { return Err(ReadyError::NoAddress(self.address)) };
+        let number = match self.address {
+            AddressKind::Node => chosen.node_port.ok_or_else(|| ReadyError::NoNodePort(port.name()))?,
+            _ => chosen.port,
+        };
+        // Traffic that comes in at any of these addresses goes to the same endpoints.
+        let behind = self.pods(service, port, slices, |_| true)?.ready;
+        let addresses = match self.address {
+            AddressKind::Node => self.nodes(service, nodes.ok_or(ReadyError::NodesUnknown)?, &behind),
+            kind => self.own(service, kind)?,
+        };
+        // Each family has its own proxy; only a balancer may lead from one to the other.
+        let leads_somewhere = |ip: IpAddr| {
+            let is_behind = |endpoint: &Endpoint| endpoint.ip.is_ipv4() == ip.is_ipv4();
+            behind.keys().any(|endpoint| self.address == AddressKind::LoadBalancer || is_behind(endpoint))
+        };
+        let ready = addresses.into_iter().filter(|(ip, _)| leads_somewhere(*ip));
+        let ready = ready.map(|(ip, placement)| (tcp(ip, number), placement)).collect();
+        Ok(Endpoints { ready, ..Endpoints::default() })
+    }
+
+    fn pods<'s>(
+        &self,
+        service: &Service,
+        port: ChosenPort<'_>,
+        slices: impl Iterator<Item = &'s Slice>,
+        granted: impl Fn(AddressKind) -> bool,
+    ) -> Result<Endpoints<'s>, ReadyError> {
+        let families = self.families.of(service.families);
+        let mut endpoints = Endpoints::default();
+        let (mut entries, mut without_port) = (BTreeMap::<Endpoint, Entry<'s>>::new(), false);
+        for slice in slices {
+            match (service.kind_of(slice), slice.family) {
+                (_, Family::Fqdn) => drop(endpoints.ignored.insert(Ignored::Names)),
+                // A placeholder: nothing is ready.
+                _ if slice.endpoints.is_empty() => {}
+                (None, _) => drop(endpoints.ignored.insert(Ignored::LeftOver)),
+                (Some(kind), _) if !granted(kind) => drop(endpoints.not_granted.insert(kind)),
+                (_, Family::Ipv4) if !families.ipv4 => {}
+                (_, Family::Ipv6) if !families.ipv6 => {}
+                _ => match port.in_slice(slice) {
+                    Some(number) => add(&mut entries, &mut endpoints.ignored, slice, number),
+                    None => {
+                        without_port |=
+                            slice.endpoints.iter().any(|one| self.readiness.is_ready(one.conditions))
+                    }
+                },
             }
-            None => without_port |= ready.peek().is_some(),
+        }
+        let having = |is: &dyn Fn(Conditions) -> bool| -> BTreeMap<Endpoint, &'s Placement> {
+            let chosen = entries.iter().filter(|(_, entry)| is(entry.conditions));
+            chosen.map(|(endpoint, entry)| (*endpoint, entry.placement)).collect()
+        };
+        endpoints.ready = having(&|conditions| self.readiness.is_ready(conditions));
+        let mut draining = having(&|Conditions { serving, terminating, .. }| serving && terminating);
+        if self.readiness == Readiness::Proxy {
+            // There is one proxy for each family.
+            for is_ipv4 in [true, false] {
+                let of_family = |endpoint: &Endpoint| endpoint.ip.is_ipv4() == is_ipv4;
+                if !endpoints.ready.keys().any(of_family) {
+                    let still = draining.iter().filter(|(endpoint, _)| of_family(endpoint));
+                    let still: Vec<_> = still.map(|(endpoint, placement)| (*endpoint, *placement)).collect();
+                    endpoints.ready.extend(still);
+                }
+            }
+        }
+        if endpoints.ready.is_empty() && without_port {
+            return Err(ReadyError::PortInNoSlice { wanted: port.name() });
+        }
+        draining.retain(|endpoint, _| !endpoints.ready.contains_key(endpoint));
+        endpoints.draining = draining;
+        Ok(endpoints)
+    }
+
+    /// The nodes that answer at a node port. With `externalTrafficPolicy: Local` only those do that have an
+    /// endpoint.
+    fn nodes<'s>(
+        &self,
+        service: &Service,
+        nodes: &'s Nodes,
+        behind: &BTreeMap<Endpoint, &Placement>,
+    ) -> Vec<(IpAddr, &'s Placement)> {
+        let families = self.families.of(service.families);
+        let local: BTreeSet<_> = behind.values().filter_map(|placement| placement.node.as_ref()).collect();
+        let answers =
+            |(name, node): &(_, &Node)| node.takes_traffic && (!service.is_local || local.contains(name));
+        let nodes = nodes.iter().filter(answers);
+        let first = |node: &'s Node, wanted: fn(&IpAddr) -> bool| {
+            let of_family = node.addresses.iter().find(|ip| wanted(ip) && families.has(ip));
+            of_family.map(|ip| (*ip, &node.placement))
+        };
+        nodes
+            .flat_map(|(_, node)| [first(node, IpAddr::is_ipv4), first(node, IpAddr::is_ipv6)])
+            .flatten()
+            .collect()
+    }
+
+    /// The Service's own addresses of a kind. A balancer that has none yet has none.
+    fn own<'s>(
+        &self,
+        service: &Service,
+        kind: AddressKind,
+    ) -> Result<Vec<(IpAddr, &'s Placement)>, ReadyError> {
+        let families = self.families.of(service.families);
+        let has_balancer = service.r#type == ServiceType::LoadBalancer;
+        match service.addresses(kind) {
+            [] if kind == AddressKind::LoadBalancer && service.has_named_balancer => {
+                Err(ReadyError::NamedBalancer)
+            }
+            [] if kind == AddressKind::LoadBalancer && has_balancer => Ok(Vec::new()),
+            [] => Err(ReadyError::NoAddress(kind)),
+            own => Ok(own.iter().filter(|ip| families.has(ip)).map(|ip| (*ip, &NOWHERE)).collect()),
         }
     }
-    if endpoints.is_empty() && without_port {
-        return Err(ReadyError::PortInNoSlice { wanted: wanted(choice, name) });
-    }
-    Ok(endpoints)
 }
 
-/// The ready addresses of all slices, at whatever port.
+impl Service {
+    /// Whose addresses are in this slice? `None` if nobody keeps them up to date.
+    fn kind_of(&self, slice: &Slice) -> Option<AddressKind> {
+        match (self.has_selector, slice.writer) {
+            (true, Writer::Controller) => Some(AddressKind::Pod),
+            (false, Writer::Controller) => None,
+            (_, Writer::Other) => Some(AddressKind::Custom),
+        }
+    }
+}
+
+/// What slices say of one endpoint.
+struct Entry<'s> {
+    conditions: Conditions,
+    placement: &'s Placement,
+}
+
+/// An endpoint may be in two slices for a moment, and a new pod may have the address of one that terminates: of two
+/// entries the one counts that does not terminate, and of two of those the one that is ready.
+fn add<'s>(
+    entries: &mut BTreeMap<Endpoint, Entry<'s>>,
+    ignored: &mut BTreeSet<Ignored>,
+    slice: &'s Slice,
+    number: u16,
+) {
+    let rank = |Conditions { ready, serving, terminating }: Conditions| (!terminating, ready, serving);
+    ignored.extend(slice.has_more_addresses.then_some(Ignored::MoreAddresses));
+    for endpoint in &slice.endpoints {
+        let entry = Entry { conditions: endpoint.conditions, placement: &endpoint.placement };
+        let known = entries.entry(tcp(endpoint.ip, number)).or_insert(Entry { ..entry });
+        if rank(entry.conditions) > rank(known.conditions) {
+            *known = entry;
+        }
+    }
+}
+
+fn tcp(ip: IpAddr, port: u16) -> Endpoint {
+    Endpoint { ip, port, protocol: Protocol::Tcp }
+}
+
+/// Every address at which a Service is ready, of whatever kind, family and port.
 pub fn ready_addresses<'a>(
     service: &Service,
     slices: impl IntoIterator<Item = &'a Slice>,
+    nodes: Option<&Nodes>,
 ) -> BTreeSet<IpAddr> {
-    if service.is_external_name {
+    if service.is_external_name() {
         return BTreeSet::new();
     }
-    let slices = slices.into_iter().filter(|slice| slice.family == family(service));
-    let endpoints = slices.flat_map(|slice| slice.endpoints.iter());
-    endpoints.filter(|endpoint| endpoint.conditions.ready).map(|endpoint| endpoint.ip).collect()
-}
-
-/// The one family that is published.
-fn family(service: &Service) -> Family {
-    if service.prefers_ipv4 { Family::Ipv4 } else { Family::Ipv6 }
-}
-
-/// The name under which slices carry the chosen port. A number may stand for a TCP port and for a UDP port,
-/// so ports of other protocols are not even looked at.
-fn port_name<'s>(service: &'s Service, choice: &PortChoice) -> Result<&'s str, ReadyError> {
-    let tcp: Vec<_> = service.ports.iter().filter(|port| port.protocol == Protocol::Tcp).collect();
-    let found = match (choice, tcp.as_slice()) {
-        (_, []) if service.ports.is_empty() => return Err(ReadyError::NoPort),
-        (_, []) => return Err(ReadyError::NoTcpPort { ports: names(&service.ports) }),
-        (PortChoice::Only, [only]) => Some(only),
-        (PortChoice::Only, _) => return Err(ReadyError::SeveralPorts { ports: names(tcp) }),
-        (PortChoice::Named(name), tcp) => tcp.iter().find(|port| port.name == *name),
-        (PortChoice::Numbered(number), tcp) => tcp.iter().find(|port| port.port == *number),
-    };
-    found
-        .map(|port| port.name.as_str())
-        .ok_or_else(|| ReadyError::NoSuchPort { wanted: wanted(choice, ""), ports: names(&service.ports) })
-}
-
-fn wanted(choice: &PortChoice, name: &str) -> String {
-    match choice {
-        PortChoice::Only => name.to_owned(),
-        PortChoice::Named(name) => name.clone(),
-        PortChoice::Numbered(number) => number.to_string(),
+    let endpoints = slices.into_iter().flat_map(|slice| slice.endpoints.iter());
+    let ready = endpoints.filter(|endpoint| endpoint.conditions.ready).map(|endpoint| endpoint.ip);
+    let mut addresses: BTreeSet<_> = ready.collect();
+    if !addresses.is_empty() {
+        addresses.extend(service.addresses.values().flatten());
+        let has_node_ports = service.ports.iter().any(|port| port.node_port.is_some());
+        let nodes = nodes.filter(|_| has_node_ports).into_iter().flat_map(Nodes::values);
+        addresses.extend(nodes.filter(|node| node.takes_traffic).flat_map(|node| &node.addresses));
     }
-}
-
-/// `http, 8080, dns (UDP)`.
-fn names<'s>(ports: impl IntoIterator<Item = &'s ServicePort>) -> String {
-    let names = ports.into_iter().map(|ServicePort { name, port, protocol }| {
-        let name = if name.is_empty() { port.to_string() } else { name.clone() };
-        match protocol {
-            Protocol::Tcp => name,
-            other => format!("{name} ({other})"),
-        }
-    });
-    names.collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for PortChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&wanted(self, "the only one"))
-    }
+    addresses
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::slice::{Conditions, SliceEndpoint, SlicePort};
-
-    fn service(ports: &[(&str, u16)]) -> Service {
-        Service::sample(&[], ports.iter().map(|&(name, number)| port(name, number, Protocol::Tcp)).collect())
-    }
-
-    fn port(name: &str, port: u16, protocol: Protocol) -> ServicePort {
-        ServicePort { name: name.to_owned(), port, protocol }
-    }
-
-    fn slice(ports: &[(&str, Option<u16>)], endpoints: &[(&str, Option<bool>)]) -> Slice {
-        let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
-        Slice {
-            family: if endpoints.iter().any(|(text, _)| ip(text).is_ipv6()) {
-                Family::Ipv6
-            } else {
-                Family::Ipv4
-            },
-            ports: ports
-                .iter()
-                .map(|&(name, port)| SlicePort { name: name.into(), port, protocol: Protocol::Tcp })
-                .collect(),
-            endpoints: endpoints
-                .iter()
-                .map(|&(text, ready)| SliceEndpoint {
-                    ip: ip(text),
-                    conditions: Conditions::new(ready, None, None),
-                })
-                .collect(),
-        }
-    }
-
-    fn shown(result: Result<BTreeSet<Endpoint>, ReadyError>) -> String {
-        result.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn the_union_of_all_slices_counts_and_absent_ready_means_yes() {
-        let slices = [
-            slice(&[("http", Some(8080))], &[("10.0.0.1", None), ("10.0.0.2", Some(false))]),
-            slice(&[("http", Some(8080))], &[("10.0.0.1", Some(true)), ("10.0.0.3", Some(true))]),
-            slice(&[("http", Some(9090))], &[("10.0.0.4", Some(true))]),
-            slice(&[], &[]),
-        ];
-        let found = ready(&service(&[("http", 80)]), &PortChoice::Only, &slices);
-        assert_eq!(shown(found), "10.0.0.1:8080 10.0.0.3:8080 10.0.0.4:9090");
-    }
-
-    #[test]
-    fn one_family_is_published() {
-        let slices =
-            [slice(&[("", Some(80))], &[("10.0.0.1", None)]), slice(&[("", Some(80))], &[("fd00::1", None)])];
-        let mut service = service(&[("", 80)]);
-        assert_eq!(shown(ready(&service, &PortChoice::Only, &slices)), "10.0.0.1:80");
-        service.prefers_ipv4 = false;
-        assert_eq!(shown(ready(&service, &PortChoice::Only, &slices)), "[fd00::1]:80");
-    }
-
-    #[test]
-    fn ports_that_cannot_be_told_are_refused_by_name() {
-        let two = service(&[("http", 80), ("admin", 81)]);
-        let slices = [slice(&[("http", Some(8080))], &[("10.0.0.1", None)])];
-        let error = |service: &Service, choice: PortChoice| ready(service, &choice, &slices).unwrap_err();
-        assert!(matches!(error(&two, PortChoice::Only), ReadyError::SeveralPorts { .. }));
-        assert!(matches!(error(&two, PortChoice::Named("grpc".into())), ReadyError::NoSuchPort { .. }));
-        assert!(matches!(error(&two, PortChoice::Named("admin".into())), ReadyError::PortInNoSlice { .. }));
-        assert!(matches!(error(&service(&[]), PortChoice::Only), ReadyError::NoPort));
-        assert_eq!(shown(ready(&two, &PortChoice::Numbered(80), &slices)), "10.0.0.1:8080");
-        let mut external = two;
-        external.is_external_name = true;
-        assert!(matches!(error(&external, PortChoice::Numbered(80)), ReadyError::ExternalName));
-    }
-
-    #[test]
-    fn no_ready_endpoint_is_no_error() {
-        let service = service(&[("http", 80)]);
-        assert_eq!(shown(ready(&service, &PortChoice::Only, &[])), "");
-        let unready = [slice(&[], &[("10.0.0.1", Some(false))])];
-        assert_eq!(shown(ready(&service, &PortChoice::Only, &unready)), "");
-    }
-
-    #[test]
-    fn a_udp_port_beside_a_tcp_port_is_not_looked_at() {
-        let mut dns = service(&[]);
-        dns.ports = vec![port("dns", 53, Protocol::Udp), port("dns-tcp", 53, Protocol::Tcp)];
-        let mut slices = [slice(&[("dns", Some(5353)), ("dns-tcp", Some(5353))], &[("10.0.0.1", None)])];
-        slices[0].ports[0].protocol = Protocol::Udp;
-        for choice in [PortChoice::Only, PortChoice::Numbered(53), PortChoice::Named("dns-tcp".into())] {
-            assert_eq!(shown(ready(&dns, &choice, &slices)), "10.0.0.1:5353", "{choice}");
-        }
-        let error = ready(&dns, &PortChoice::Named("dns".into()), &slices).unwrap_err().to_string();
-        assert!(error.contains("no TCP port \"dns\"") && error.contains("dns (UDP), dns-tcp"), "{error}");
-        dns.ports.pop();
-        for choice in [PortChoice::Only, PortChoice::Numbered(53), PortChoice::Named("dns".into())] {
-            let error = ready(&dns, &choice, &slices).unwrap_err();
-            assert_eq!(error, ReadyError::NoTcpPort { ports: "dns (UDP)".to_owned() }, "{choice}");
-        }
-    }
-
-    fn endpoint(
-        ip: &str,
-        ready: Option<bool>,
-        serving: Option<bool>,
-        terminating: Option<bool>,
-    ) -> SliceEndpoint {
-        SliceEndpoint { ip: ip.parse().unwrap(), conditions: Conditions::new(ready, serving, terminating) }
-    }
-
-    /// What Services publish whose slices are as Kubernetes' own documents and kube-proxy's tests have them.
-    #[test]
-    fn pitfalls_of_slices() {
-        let (yes, no) = (Some(true), Some(false));
-        let http = [("http", Some(8080))];
-        let with = |endpoints: &[SliceEndpoint]| Slice { endpoints: endpoints.into(), ..slice(&http, &[]) };
-        let of_family = |family, slice: Slice| Slice { family, ..slice };
-        let cases: &[(&str, Vec<Slice>, &str)] = &[
-            (
-                "an endpoint is in two slices while it moves",
-                vec![slice(&http, &[("10.0.0.1", yes)]), slice(&http, &[("10.0.0.1", yes)])],
-                "10.0.0.1:8080",
-            ),
-            (
-                "one slice says ready and the other, older one does not",
-                vec![slice(&http, &[("10.0.0.1", no)]), slice(&http, &[("10.0.0.1", yes)])],
-                "10.0.0.1:8080",
-            ),
-            (
-                "a new pod has the address of one that terminates, in the same slice",
-                vec![with(&[endpoint("10.0.0.1", yes, yes, no), endpoint("10.0.0.1", no, no, yes)])],
-                "10.0.0.1:8080",
-            ),
-            (
-                "a pod that terminates stays in its slice, and still serves",
-                vec![with(&[endpoint("10.0.0.1", no, yes, yes), endpoint("10.0.0.2", yes, yes, no)])],
-                "10.0.0.2:8080",
-            ),
-            (
-                "publishNotReadyAddresses says ready for pods that are not, or that terminate",
-                vec![with(&[endpoint("10.0.0.1", yes, no, no), endpoint("10.0.0.2", yes, no, yes)])],
-                "10.0.0.1:8080 10.0.0.2:8080",
-            ),
-            (
-                "absent conditions mean ready",
-                vec![with(&[endpoint("10.0.0.1", None, None, None), endpoint("10.0.0.2", None, no, yes)])],
-                "10.0.0.1:8080 10.0.0.2:8080",
-            ),
-            ("a placeholder has no ports and no endpoints", vec![slice(&[], &[])], ""),
-            (
-                "a placeholder is beside a slice with endpoints",
-                vec![slice(&[], &[]), slice(&http, &[("10.0.0.1", yes)])],
-                "10.0.0.1:8080",
-            ),
-            (
-                "the named port of some pods has no number, since they do not have it",
-                vec![slice(&[], &[("10.0.0.1", yes)]), slice(&http, &[("10.0.0.2", yes)])],
-                "10.0.0.2:8080",
-            ),
-            (
-                "the named port has another number in each slice",
-                vec![
-                    slice(&http, &[("10.0.0.1", yes)]),
-                    slice(&[("http", Some(9090))], &[("10.0.0.1", yes)]),
-                ],
-                "10.0.0.1:8080 10.0.0.1:9090",
-            ),
-            ("names are no addresses", vec![of_family(Family::Fqdn, slice(&http, &[("10.0.0.1", yes)]))], ""),
-            (
-                "each family has its own slices",
-                vec![slice(&http, &[("fd00::1", yes)]), slice(&http, &[("10.0.0.1", yes)])],
-                "10.0.0.1:8080",
-            ),
-        ];
-        for (pitfall, slices, expected) in cases {
-            let service = service(&[("http", 80)]);
-            assert_eq!(&shown(ready(&service, &PortChoice::Only, slices)), expected, "{pitfall}");
-            let addresses: BTreeSet<_> =
-                expected.split_whitespace().map(|e| e.rsplit_once(':').unwrap().0.to_owned()).collect();
-            let ready: BTreeSet<_> =
-                ready_addresses(&service, slices).iter().map(ToString::to_string).collect();
-            assert!(addresses.is_subset(&ready), "{pitfall}: {ready:?}");
-        }
-    }
-
-    #[test]
-    fn pitfalls_that_are_refused() {
-        let mut external = service(&[("http", 80)]);
-        external.is_external_name = true;
-        let left_over = slice(&[("http", Some(8080))], &[("10.0.0.1", None)]);
-        let all_ports = slice(&[("http", None)], &[("10.0.0.1", None)]);
-        let no_ports = slice(&[], &[("10.0.0.1", None)]);
-        let mut udp = slice(&[("http", Some(8080))], &[("10.0.0.1", None)]);
-        udp.ports[0].protocol = Protocol::Udp;
-        let in_no_slice = ReadyError::PortInNoSlice { wanted: "http".to_owned() };
-        let cases = [
-            (
-                "an ExternalName Service keeps the slices of its past",
-                external,
-                left_over,
-                ReadyError::ExternalName,
-            ),
-            (
-                "a port without a number means all ports",
-                service(&[("http", 80)]),
-                all_ports,
-                in_no_slice.clone(),
-            ),
-            (
-                "a slice without ports means all ports",
-                service(&[("http", 80)]),
-                no_ports.clone(),
-                in_no_slice.clone(),
-            ),
-            ("the slice has the port for UDP only", service(&[("http", 80)]), udp, in_no_slice),
-            ("a headless Service has no ports", service(&[]), no_ports, ReadyError::NoPort),
-        ];
-        for (pitfall, service, slice, expected) in cases {
-            assert_eq!(ready(&service, &PortChoice::Only, [&slice]), Err(expected), "{pitfall}");
-            let kept = ready_addresses(&service, [&slice]).len();
-            assert_eq!(kept, usize::from(!service.is_external_name), "{pitfall}");
-        }
-    }
-}
+#[path = "ready_test.rs"]
+mod tests;

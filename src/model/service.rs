@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::address::AddressKind;
 use super::endpoint::Protocol;
+use super::family::Families;
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +35,32 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Came it from ZooKeeper? Then it does not go back.
     pub is_imported: bool,
-    /// An ExternalName Service has no endpoints, whatever slices are left over.
-    pub is_external_name: bool,
-    /// Does it have IPv4 addresses? Then those are published, and IPv6 ones are not.
-    pub prefers_ipv4: bool,
+    /// Its type.
+    pub r#type: ServiceType,
+    /// Does Kubernetes put its pods into slices? If not, somebody else writes them.
+    pub has_selector: bool,
+    /// The families that it has.
+    pub families: Families,
+    /// Addresses of its own, by their kind.
+    pub addresses: BTreeMap<AddressKind, Vec<IpAddr>>,
+    /// Is its balancer known by a name only?
+    pub has_named_balancer: bool,
+    /// `externalTrafficPolicy: Local`: only nodes with an endpoint answer at the node port.
+    pub is_local: bool,
+}
+
+/// `spec.type`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServiceType {
+    /// The default. A headless Service is one whose `clusterIP` is `None`.
+    #[default]
+    ClusterIp,
+    /// A port at every node.
+    NodePort,
+    /// A balancer before that.
+    LoadBalancer,
+    /// An alias in DNS. It has no endpoints, whatever slices are left over.
+    ExternalName,
 }
 
 /// One port of a Service.
@@ -47,6 +72,8 @@ pub struct ServicePort {
     pub port: u16,
     /// Its protocol; a number may be used once for each.
     pub protocol: Protocol,
+    /// Its number at the nodes, if it has one.
+    pub node_port: Option<u16>,
 }
 
 /// The prefix of every annotation of ours.
@@ -57,6 +84,20 @@ impl ServiceKey {
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         ServiceKey { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl Service {
+    /// Is it an alias in DNS?
+    #[must_use]
+    pub fn is_external_name(&self) -> bool {
+        self.r#type == ServiceType::ExternalName
+    }
+
+    /// Its addresses of this kind.
+    #[must_use]
+    pub fn addresses(&self, kind: AddressKind) -> &[IpAddr] {
+        self.addresses.get(&kind).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -79,8 +120,20 @@ impl Service {
             annotations: annotations.collect(),
             ports,
             is_imported: false,
-            is_external_name: false,
-            prefers_ipv4: true,
+            r#type: ServiceType::ClusterIp,
+            has_selector: true,
+            families: Families { ipv4: true, ipv6: false },
+            addresses: BTreeMap::new(),
+            has_named_balancer: false,
+            is_local: false,
         }
+    }
+}
+
+#[cfg(test)]
+impl ServicePort {
+    /// A TCP port without a node port, for tests.
+    pub(crate) fn tcp(name: &str, port: u16) -> Self {
+        ServicePort { name: name.to_owned(), port, protocol: Protocol::Tcp, node_port: None }
     }
 }

@@ -3,16 +3,30 @@
 use std::net::IpAddr;
 
 use super::endpoint::Protocol;
+use super::placement::Placement;
 
 /// The endpoints and ports of one EndpointSlice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
+    /// Who writes it.
+    pub writer: Writer,
     /// Its address family.
     pub family: Family,
     /// Its ports; each endpoint has all of them.
     pub ports: Box<[SlicePort]>,
-    /// Its endpoints.
+    /// Its endpoints; none if they are names.
     pub endpoints: Box<[SliceEndpoint]>,
+    /// Does an endpoint have more than one address? Only the first has a meaning.
+    pub has_more_addresses: bool,
+}
+
+/// Who writes a slice, by its label `endpointslice.kubernetes.io/managed-by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Kubernetes' own controller, which puts the pods of a selector there. It removes what others write in its name.
+    Controller,
+    /// Somebody else: the controller that mirrors `Endpoints`, an operator, a person.
+    Other,
 }
 
 /// `addressType` of a slice.
@@ -38,12 +52,14 @@ pub struct SlicePort {
 }
 
 /// One endpoint of a slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// Its first address, the only one with a meaning.
     pub ip: IpAddr,
     /// Its conditions.
     pub conditions: Conditions,
+    /// Where it runs.
+    pub placement: Placement,
 }
 
 /// An endpoint's conditions with Kubernetes' defaults filled in: absent ready and serving mean yes, absent

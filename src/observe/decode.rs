@@ -1,14 +1,16 @@
 //! From partial objects to the model. What makes no sense in one endpoint costs that endpoint only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::field::Field;
 use super::objects::{
-    EndpointObject, Metadata, PortObject, ServiceObject, ServicePortObject, ServiceSpec, SliceObject,
+    EndpointObject, HintsObject, LoadBalancerObject, Metadata, NamedObject, NodeObject, NodeSpec, NodeStatus,
+    PortObject, ServiceObject, ServicePortObject, ServiceSpec, ServiceStatus, SliceObject,
 };
-use crate::model::ANNOTATION_PREFIX;
 use crate::model::{
-    Conditions, Family, Protocol, Service, ServiceKey, ServicePort, Slice, SliceEndpoint, SlicePort,
+    ANNOTATION_PREFIX, AddressKind, Conditions, Families, Family, Hints, Node, Placement, Protocol, Service,
+    ServiceKey, ServicePort, ServiceType, Slice, SliceEndpoint, SlicePort, Writer,
 };
 
 /// An object that is not what Kubernetes says. What was known of it before stays as it is.
@@ -31,6 +33,8 @@ pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label that says who writes a slice; our own are not read back.
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const OUR_SLICES: &str = "zoobridge.io";
+/// Kubernetes' own controller, which keeps the slices of Services with a selector.
+const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 /// The label that says who writes a Service; what we imported is not published.
 pub(crate) const MANAGER: &str = "app.kubernetes.io/managed-by";
 pub(crate) const OURSELVES: &str = "zoobridge";
@@ -40,8 +44,8 @@ pub(crate) const OURSELVES: &str = "zoobridge";
 /// # Errors
 /// A field that it needs is malformed.
 pub fn service(object: &ServiceObject) -> Result<Service, Malformed> {
-    let ServiceObject { metadata, spec } = object;
-    read_service(metadata, spec).map_err(|field| malformed("Service", metadata, field))
+    let ServiceObject { metadata, spec, status } = object;
+    read_service(metadata, spec, status).map_err(|field| malformed("Service", metadata, field))
 }
 
 /// The key of a Service.
@@ -82,7 +86,11 @@ fn key(metadata: &Metadata) -> Read<ServiceKey> {
     Ok(ServiceKey::new(namespace, name))
 }
 
-fn read_service(metadata: &Metadata, spec: &Field<ServiceSpec>) -> Read<Service> {
+fn read_service(
+    metadata: &Metadata,
+    spec: &Field<ServiceSpec>,
+    status: &Field<ServiceStatus>,
+) -> Read<Service> {
     metadata.malformed.map_or(Ok(()), Err)?;
     let key = key(metadata)?;
     let known = &metadata.known;
@@ -91,6 +99,14 @@ fn read_service(metadata: &Metadata, spec: &Field<ServiceSpec>) -> Read<Service>
     let spec = spec.get("spec")?.unwrap_or(&empty);
     let ip_families = spec.ip_families.items("spec.ipFamilies")?;
     let ports = spec.ports.items("spec.ports")?.into_iter();
+    let (balancer, has_named_balancer) = balancer(status)?;
+    // `None` is what a headless Service has.
+    let addresses = [
+        (AddressKind::ClusterIp, ips(spec.cluster_ips.items("spec.clusterIPs")?)),
+        (AddressKind::ExternalIp, ips(spec.external_ips.items("spec.externalIPs")?)),
+        (AddressKind::LoadBalancer, balancer),
+    ];
+    let has = |wanted: &str| ip_families.iter().any(|family| *family == wanted);
     Ok(Service {
         key,
         uid: known.uid.as_deref().unwrap_or_default().into(),
@@ -107,9 +123,110 @@ fn read_service(metadata: &Metadata, spec: &Field<ServiceSpec>) -> Read<Service>
             .as_ref()
             .and_then(|labels| labels.get(MANAGER))
             .is_some_and(|it| it == OURSELVES),
-        is_external_name: spec.r#type.get("spec.type")?.is_some_and(|kind| kind == "ExternalName"),
-        prefers_ipv4: ip_families.is_empty() || ip_families.into_iter().any(|family| family == "IPv4"),
+        r#type: match spec.r#type.get("spec.type")?.map(String::as_str) {
+            Some("NodePort") => ServiceType::NodePort,
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            Some("ExternalName") => ServiceType::ExternalName,
+            _ => ServiceType::ClusterIp,
+        },
+        has_selector: spec.selector.get("spec.selector")?.is_some_and(|selector| !selector.is_empty()),
+        families: Families { ipv4: ip_families.is_empty() || has("IPv4"), ipv6: has("IPv6") },
+        addresses: addresses.into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect(),
+        has_named_balancer,
+        is_local: spec
+            .external_traffic_policy
+            .get("spec.externalTrafficPolicy")?
+            .is_some_and(|policy| policy == "Local"),
     })
+}
+
+/// Its addresses, and has it a name?
+fn balancer(status: &Field<ServiceStatus>) -> Read<(Vec<IpAddr>, bool)> {
+    let Some(balancer) = status.get("status")? else { return Ok((Vec::new(), false)) };
+    let Some(LoadBalancerObject { ingress }) = balancer.load_balancer.get("status.loadBalancer")? else {
+        return Ok((Vec::new(), false));
+    };
+    let ingress = ingress.items("status.loadBalancer.ingress")?;
+    let (mut texts, mut has_name) = (Vec::new(), false);
+    for point in ingress {
+        texts.extend(point.ip.get("status.loadBalancer.ingress.ip")?);
+        has_name |= point.hostname.get("status.loadBalancer.ingress.hostname")?.is_some();
+    }
+    Ok((ips(texts), has_name))
+}
+
+/// Those that are addresses.
+fn ips(texts: Vec<&String>) -> Vec<IpAddr> {
+    texts.into_iter().filter_map(|text| ip(text)).collect()
+}
+
+/// As Go's parser was before 1.17, and as Kubernetes still reads what it once took: zeros may lead.
+fn ip(text: &str) -> Option<IpAddr> {
+    let sloppy = || {
+        let mut octets = text.split('.').map(|octet| {
+            let is_number = !octet.is_empty() && octet.bytes().all(|byte| byte.is_ascii_digit());
+            octet.parse().ok().filter(|_| is_number)
+        });
+        let mut next = || octets.next()?;
+        let address = Ipv4Addr::new(next()?, next()?, next()?, next()?);
+        octets.next().is_none().then_some(IpAddr::V4(address))
+    };
+    text.parse().ok().or_else(sloppy)
+}
+
+/// A Node, with its name.
+///
+/// # Errors
+/// A field that it needs is malformed.
+pub fn node(object: &NodeObject) -> Result<(Arc<str>, Node), Malformed> {
+    read_node(object).map_err(|field| malformed("Node", &object.metadata, field))
+}
+
+/// The name of a Node.
+///
+/// # Errors
+/// It has no readable name.
+pub fn node_name(object: &NodeObject) -> Result<Arc<str>, Malformed> {
+    let Metadata { known, malformed: field } = &object.metadata;
+    let name = known.name.as_deref().ok_or(field.unwrap_or("metadata.name"));
+    name.map(Arc::from).map_err(|field| malformed("Node", &object.metadata, field))
+}
+
+/// Of the reasons not to send traffic there, those that the service controller has: `nodeReadyPredicate` and
+/// what goes with it in `k8s.io/cloud-provider/controllers/service`.
+fn read_node(NodeObject { metadata, spec, status }: &NodeObject) -> Read<(Arc<str>, Node)> {
+    /// Nodes that have it are kept from balancers.
+    const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+    /// The autoscaler's word that a node is about to go.
+    const GOING: &str = "ToBeDeletedByClusterAutoscaler";
+    metadata.malformed.map_or(Ok(()), Err)?;
+    let name: Arc<str> = metadata.known.name.as_deref().ok_or("metadata.name")?.into();
+    let label = |label| metadata.known.labels.as_ref().and_then(|labels| labels.get(label));
+    let (no_spec, no_status) = (NodeSpec::default(), NodeStatus::default());
+    let spec = spec.get("spec")?.unwrap_or(&no_spec);
+    let status = status.get("status")?.unwrap_or(&no_status);
+    let mut is_going = false;
+    for taint in spec.taints.items("spec.taints")? {
+        is_going |= taint.key.get("spec.taints.key")?.is_some_and(|key| key == GOING);
+    }
+    let mut is_ready = false;
+    for condition in status.conditions.items("status.conditions")? {
+        let kind = condition.r#type.get("status.conditions.type")?;
+        let status = condition.status.get("status.conditions.status")?;
+        is_ready |= kind.is_some_and(|kind| kind == "Ready") && status.is_some_and(|status| status == "True");
+    }
+    let mut addresses = Vec::new();
+    for address in status.addresses.items("status.addresses")? {
+        let kind = address.r#type.get("status.addresses.type")?;
+        let text = address.address.get("status.addresses.address")?;
+        if kind.is_some_and(|kind| kind == "InternalIP") {
+            addresses.extend(text.and_then(|text| ip(text)));
+        }
+    }
+    let zone = label("topology.kubernetes.io/zone").map(|zone| zone.as_str().into());
+    let placement = Placement { node: Some(name.clone()), zone, hints: None };
+    let takes_traffic = is_ready && !is_going && label(EXCLUDED).is_none();
+    Ok((name, Node { addresses, takes_traffic, placement }))
 }
 
 /// `None` for a protocol that nobody knows.
@@ -117,8 +234,10 @@ fn service_port(port: &ServicePortObject) -> Read<Option<ServicePort>> {
     let protocol = port.protocol.get("spec.ports.protocol")?;
     let name = port.name.get("spec.ports.name")?.cloned().unwrap_or_default();
     let number = port.port.get("spec.ports.port")?.copied().unwrap_or_default();
+    let node_port = port.node_port.get("spec.ports.nodePort")?.copied().and_then(number_of_port);
     let port = number_of_port(number).ok_or("spec.ports.port")?;
-    Ok(Protocol::from_name(protocol.map(String::as_str)).map(|protocol| ServicePort { name, port, protocol }))
+    let protocol = Protocol::from_name(protocol.map(String::as_str));
+    Ok(protocol.map(|protocol| ServicePort { name, port, protocol, node_port }))
 }
 
 fn read_slice(object: &SliceObject) -> Read<Option<(ServiceKey, Slice)>> {
@@ -131,18 +250,31 @@ fn read_slice(object: &SliceObject) -> Read<Option<(ServiceKey, Slice)>> {
     else {
         return Ok(None);
     };
+    let writer = if label(MANAGED_BY).is_some_and(|manager| manager == CONTROLLER) {
+        Writer::Controller
+    } else {
+        Writer::Other
+    };
     let family = match address_type.get("addressType")?.map(String::as_str) {
         Some("IPv4") => Family::Ipv4,
         Some("IPv6") => Family::Ipv6,
         _ => Family::Fqdn,
     };
     let ports = ports.items("ports")?.into_iter();
-    let endpoints = endpoints.items("endpoints")?.into_iter();
-    let slice = Slice {
+    let (mut kept, mut has_more_addresses) = (Vec::new(), false);
+    for one in endpoints.items("endpoints")? {
+        let addresses = one.addresses.items("endpoints.addresses")?;
+        has_more_addresses |= addresses.len() > 1;
+        kept.extend(endpoint(one, &addresses, family)?);
+    }
+    let mut slice = Slice {
+        writer,
         family,
         ports: ports.filter_map(|port| slice_port(port).transpose()).collect::<Read<_>>()?,
-        endpoints: endpoints.filter_map(|one| endpoint(one, family).transpose()).collect::<Read<_>>()?,
+        endpoints: kept.into(),
+        has_more_addresses,
     };
+    slice.share_names();
     Ok(Some((ServiceKey::new(&name.namespace, service), slice)))
 }
 
@@ -155,18 +287,46 @@ fn slice_port(port: &PortObject) -> Read<Option<SlicePort>> {
 }
 
 /// `None` for one without an address of the slice's family.
-fn endpoint(endpoint: &EndpointObject, family: Family) -> Read<Option<SliceEndpoint>> {
-    let addresses = endpoint.addresses.items("endpoints.addresses")?;
+fn endpoint(endpoint: &EndpointObject, addresses: &[&String], family: Family) -> Read<Option<SliceEndpoint>> {
     let conditions = endpoint.conditions.get("endpoints.conditions")?.copied().unwrap_or_default();
     let ready = conditions.ready.get("endpoints.conditions.ready")?.copied();
     let serving = conditions.serving.get("endpoints.conditions.serving")?.copied();
     let terminating = conditions.terminating.get("endpoints.conditions.terminating")?.copied();
-    let ip = addresses.first().and_then(|text| text.parse().ok()).filter(|ip| match family {
-        Family::Ipv4 => IpAddr::is_ipv4(ip),
-        Family::Ipv6 => IpAddr::is_ipv6(ip),
-        Family::Fqdn => false,
-    });
-    Ok(ip.map(|ip| SliceEndpoint { ip, conditions: Conditions::new(ready, serving, terminating) }))
+    let placement = Placement {
+        node: short(endpoint.node_name.get("endpoints.nodeName")?),
+        zone: short(endpoint.zone.get("endpoints.zone")?),
+        hints: endpoint.hints.get("endpoints.hints")?.map(hints).transpose()?.flatten(),
+    };
+    let ip = match family {
+        Family::Fqdn => None,
+        Family::Ipv4 => addresses.first().and_then(|text| ip(text)).filter(IpAddr::is_ipv4),
+        Family::Ipv6 => addresses.first().and_then(|text| ip(text)).filter(IpAddr::is_ipv6),
+    };
+    let conditions = Conditions::new(ready, serving, terminating);
+    Ok(ip.map(|ip| SliceEndpoint { ip, conditions, placement }))
+}
+
+fn hints(HintsObject { for_zones, for_nodes }: &HintsObject) -> Read<Option<Box<Hints>>> {
+    /// Kubernetes allows so many.
+    const MOST: usize = 8;
+    let names = |names: Vec<&NamedObject>| -> Read<Vec<Arc<str>>> {
+        let mut read = Vec::new();
+        for name in names.into_iter().take(MOST) {
+            read.extend(short(name.name.get("endpoints.hints")?));
+        }
+        read.sort_unstable();
+        read.dedup();
+        Ok(read)
+    };
+    let zones = names(for_zones.items("endpoints.hints.forZones")?)?;
+    let nodes = names(for_nodes.items("endpoints.hints.forNodes")?)?;
+    Ok((!zones.is_empty() || !nodes.is_empty()).then(|| Box::new(Hints { zones, nodes })))
+}
+
+/// A name as Kubernetes has them; what is longer is none.
+fn short(name: Option<&String>) -> Option<Arc<str>> {
+    const MOST: usize = 253;
+    name.filter(|name| !name.is_empty() && name.len() <= MOST).map(|name| name.as_str().into())
 }
 
 /// 1 to 65535; nothing listens at another.
@@ -175,219 +335,5 @@ fn number_of_port(number: i32) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slice_is_decoded_with_kubernetes_defaults() {
-        let object: SliceObject = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "orders-x", "namespace": "shop", "labels": {SERVICE_NAME: "orders"}},
-            "addressType": "IPv4",
-            "endpoints": [
-                {"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod"}},
-                {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": null}},
-                {"addresses": ["not-an-address"]},
-                {"addresses": []},
-            ],
-            "ports": [
-                {"name": "http", "port": 8080}, {"port": 70000}, {"port": 0}, {"port": 1, "protocol": "QUIC"},
-            ],
-        }))
-        .unwrap();
-        let (key, slice) = slice(&object).unwrap().unwrap();
-        assert_eq!(key.to_string(), "shop/orders");
-        let ready: Vec<_> = slice.endpoints.iter().map(|e| (e.ip.to_string(), e.conditions.ready)).collect();
-        assert_eq!(ready, [("10.0.0.1".to_owned(), true), ("10.0.0.2".to_owned(), false)]);
-        let ports: Vec<_> = slice.ports.iter().map(|port| (&*port.name, port.port)).collect();
-        assert_eq!(ports, [("http", Some(8080)), ("", None), ("", None)]);
-    }
-
-    #[test]
-    fn slices_of_nobody_and_our_own_are_left_out() {
-        let object = |labels: serde_json::Value| -> SliceObject {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {"namespace": "shop", "name": "x", "labels": labels}, "addressType": "IPv4",
-                "endpoints": null, "ports": null,
-            }))
-            .unwrap()
-        };
-        for nobody in [
-            serde_json::json!(null),
-            serde_json::json!({"a": "b"}),
-            serde_json::json!({SERVICE_NAME: ""}),
-            serde_json::json!({SERVICE_NAME: "x", MANAGED_BY: OUR_SLICES}),
-        ] {
-            assert_eq!(slice(&object(nobody.clone())), Ok(None), "{nobody}");
-        }
-        for somebody in [
-            serde_json::json!({SERVICE_NAME: "x"}),
-            serde_json::json!({SERVICE_NAME: "x", MANAGED_BY: "endpointslicemirroring-controller.k8s.io"}),
-        ] {
-            assert!(slice(&object(somebody.clone())).unwrap().is_some(), "{somebody}");
-        }
-    }
-
-    #[test]
-    fn a_service_keeps_only_our_annotations() {
-        let object: ServiceObject = serde_json::from_value(serde_json::json!({
-            "metadata": {
-                "name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7",
-                "creationTimestamp": "2023-11-14T22:13:20Z",
-                "annotations": {"zoobridge.io/curator": "orders", "other/x": "y"},
-            },
-            "spec": {
-                "ports": [
-                    {"name": "http", "port": 80, "targetPort": "http"},
-                    {"name": "dns", "port": 53, "protocol": "UDP"},
-                    {"name": "new", "port": 7, "protocol": "QUIC"},
-                ],
-                "ipFamilies": ["IPv4"],
-            },
-        }))
-        .unwrap();
-        let service = service(&object).unwrap();
-        assert_eq!(service.annotations, [("curator".to_owned(), "orders".to_owned())].into());
-        assert_eq!((service.created_ms, service.prefers_ipv4), (1_700_000_000_000, true));
-        let ports: Vec<_> =
-            service.ports.iter().map(|port| (&*port.name, port.port, port.protocol)).collect();
-        assert_eq!(ports, [("http", 80, Protocol::Tcp), ("dns", 53, Protocol::Udp)]);
-    }
-
-    /// Each field of a well-formed object, with the name under which it is reported.
-    const FIELDS: [(&str, &str); 15] = [
-        ("/metadata", "metadata"),
-        ("/metadata/name", "metadata.name"),
-        ("/metadata/namespace", "metadata.namespace"),
-        ("/metadata/resourceVersion", "metadata.resourceVersion"),
-        ("/metadata/labels", "metadata.labels"),
-        ("/addressType", "addressType"),
-        ("/endpoints", "endpoints"),
-        ("/endpoints/0", "endpoints"),
-        ("/endpoints/0/addresses", "endpoints.addresses"),
-        ("/endpoints/0/addresses/0", "endpoints.addresses"),
-        ("/endpoints/0/conditions", "endpoints.conditions"),
-        ("/endpoints/0/conditions/ready", "endpoints.conditions.ready"),
-        ("/ports", "ports"),
-        ("/ports/0/port", "ports.port"),
-        ("/ports/0/protocol", "ports.protocol"),
-    ];
-
-    fn whole_slice() -> serde_json::Value {
-        serde_json::json!({
-            "metadata": {
-                "namespace": "shop", "name": "orders-x", "resourceVersion": "7",
-                "labels": {SERVICE_NAME: "orders"},
-            },
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}],
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-        })
-    }
-
-    fn read_list(objects: &[serde_json::Value]) -> Vec<SliceObject> {
-        let text = serde_json::to_string(&serde_json::json!({"metadata": {}, "items": objects})).unwrap();
-        serde_json::from_str::<kube::core::ObjectList<SliceObject>>(&text).unwrap().items
-    }
-
-    #[test]
-    fn an_object_with_a_field_of_a_wrong_type_is_named_and_costs_no_other() {
-        for (pointer, field) in FIELDS {
-            let mut broken = whole_slice();
-            *broken.pointer_mut(pointer).unwrap() = serde_json::json!({"x": [{"y": 1}]});
-            if matches!(
-                pointer,
-                "/metadata" | "/endpoints/0" | "/endpoints/0/conditions" | "/metadata/labels"
-            ) {
-                *broken.pointer_mut(pointer).unwrap() = serde_json::json!("x");
-            }
-            let objects = read_list(&[broken, whole_slice()]);
-            let error = slice(&objects[0]).unwrap_err();
-            assert_eq!((error.kind, error.field), ("EndpointSlice", field), "{pointer}");
-            let has_no_name = matches!(pointer, "/metadata" | "/metadata/name" | "/metadata/namespace");
-            assert_eq!(slice_name(&objects[0]).err(), has_no_name.then_some(error.clone()), "{pointer}");
-            if !pointer.starts_with("/metadata") {
-                assert!(error.to_string().contains("shop/orders-x"), "{error}");
-            }
-            assert!(slice(&objects[1]).unwrap().is_some());
-        }
-    }
-
-    #[test]
-    fn null_in_any_field_is_its_absence() {
-        for (pointer, _) in FIELDS {
-            let mut with_null = whole_slice();
-            *with_null.pointer_mut(pointer).unwrap() = serde_json::json!(null);
-            let objects = read_list(&[with_null, whole_slice()]);
-            let needs_name = matches!(pointer, "/metadata" | "/metadata/name" | "/metadata/namespace");
-            assert_eq!(slice(&objects[0]).is_err(), needs_name, "{pointer}");
-            assert!(slice(&objects[1]).unwrap().is_some());
-        }
-        for null_spec in [
-            serde_json::json!({"ports": null, "ipFamilies": null, "type": null}),
-            serde_json::json!({"ports": [{"name": null, "port": 80, "protocol": null}]}),
-            serde_json::json!(null),
-        ] {
-            let metadata = serde_json::json!({
-                "namespace": "shop", "name": "orders", "annotations": null, "labels": null, "uid": null,
-                "creationTimestamp": null, "resourceVersion": null,
-            });
-            let object = serde_json::json!({"metadata": metadata, "spec": null_spec});
-            let object: ServiceObject = serde_json::from_value(object).unwrap();
-            assert!(service(&object).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_malformed_service_is_named() {
-        for (metadata, spec, field) in [
-            (serde_json::json!({"annotations": {"a": 1}}), serde_json::json!({}), "metadata.annotations"),
-            (
-                serde_json::json!({"creationTimestamp": "soon"}),
-                serde_json::json!({}),
-                "metadata.creationTimestamp",
-            ),
-            (serde_json::json!({}), serde_json::json!("x"), "spec"),
-            (serde_json::json!({}), serde_json::json!({"ports": {}}), "spec.ports"),
-            (serde_json::json!({}), serde_json::json!({"ports": [{"port": "http"}]}), "spec.ports.port"),
-            (serde_json::json!({}), serde_json::json!({"ports": [{"port": 0}]}), "spec.ports.port"),
-            (serde_json::json!({}), serde_json::json!({"ipFamilies": [4]}), "spec.ipFamilies"),
-        ] {
-            let mut object = serde_json::json!({"metadata": metadata, "spec": spec});
-            object["metadata"]["namespace"] = "shop".into();
-            object["metadata"]["name"] = "orders".into();
-            let object: ServiceObject = serde_json::from_value(object).unwrap();
-            let error = service(&object).unwrap_err();
-            assert_eq!((error.kind, &*error.name, error.field), ("Service", "shop/orders", field));
-            assert_eq!(service_key(&object).unwrap().to_string(), "shop/orders");
-        }
-    }
-
-    #[test]
-    fn a_watch_event_with_a_malformed_object_is_still_an_event() {
-        let mut broken = whole_slice();
-        broken["endpoints"] = "x".into();
-        for text in [
-            format!(r#"{{"type": "MODIFIED", "object": {broken}}}"#),
-            format!(r#"{{"object": {broken}, "type": "MODIFIED"}}"#),
-        ] {
-            let event: kube::core::WatchEvent<SliceObject> = serde_json::from_str(&text).unwrap();
-            let kube::core::WatchEvent::Modified(object) = event else { panic!("{event:?}") };
-            // The watcher goes on from there.
-            assert_eq!(object.metadata.known.resource_version.as_deref(), Some("7"));
-            assert_eq!(slice(&object).unwrap_err().field, "endpoints");
-        }
-    }
-
-    #[test]
-    fn an_address_of_another_family_than_the_slice_says_is_left_out() {
-        for (family, address, expected) in
-            [("IPv4", "fd00::1", 0), ("IPv6", "10.0.0.1", 0), ("IPv6", "fd00::1", 1), ("FQDN", "10.0.0.1", 0)]
-        {
-            let mut object = whole_slice();
-            object["addressType"] = family.into();
-            object["endpoints"][0]["addresses"] = serde_json::json!([address, "10.0.0.9"]);
-            let (_, slice) = slice(&read_list(&[object])[0]).unwrap().unwrap();
-            assert_eq!(slice.endpoints.len(), expected, "{family} {address}");
-        }
-    }
-}
+#[path = "decode_test.rs"]
+mod tests;

@@ -20,16 +20,19 @@ pub enum Watched {
     Service,
     /// EndpointSlices.
     EndpointSlice,
+    /// Nodes.
+    Node,
 }
 
 impl Label for Watched {
     const NAME: &'static str = "kind";
-    const ALL: &'static [Self] = &[Watched::Service, Watched::EndpointSlice];
+    const ALL: &'static [Self] = &[Watched::Service, Watched::EndpointSlice, Watched::Node];
 
     fn value(self) -> &'static str {
         match self {
             Watched::Service => "Service",
             Watched::EndpointSlice => "EndpointSlice",
+            Watched::Node => "Node",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::{core, discovery};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
 use super::field::Field;
@@ -23,6 +23,8 @@ pub struct ServiceObject {
     pub metadata: Metadata,
     /// Its spec.
     pub spec: Field<ServiceSpec>,
+    /// Its status.
+    pub status: Field<ServiceStatus>,
 }
 
 /// `spec` of a Service.
@@ -35,16 +37,112 @@ pub struct ServiceSpec {
     pub ip_families: Field<Vec<Field<String>>>,
     /// Its ports.
     pub ports: Field<Vec<Field<ServicePortObject>>>,
+    /// Labels of its pods.
+    pub selector: Field<BTreeMap<String, Field<String>>>,
+    /// Its addresses inside the cluster, or `None`.
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Field<Vec<Field<String>>>,
+    /// Addresses that somebody routes to the nodes.
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Field<Vec<Field<String>>>,
+    /// Cluster or Local.
+    pub external_traffic_policy: Field<String>,
+}
+
+/// `status` of a Service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// What is said of its balancer.
+    pub load_balancer: Field<LoadBalancerObject>,
+}
+
+/// `status.loadBalancer`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerObject {
+    /// Where it takes traffic.
+    pub ingress: Field<Vec<Field<IngressObject>>>,
+}
+
+/// One point of a balancer; it has an address or a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct IngressObject {
+    /// Its address.
+    pub ip: Field<String>,
+    /// Its name.
+    pub hostname: Field<String>,
+}
+
+/// A Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeObject {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Its spec.
+    pub spec: Field<NodeSpec>,
+    /// Its status.
+    pub status: Field<NodeStatus>,
+}
+
+/// `spec` of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// What keeps pods away from it.
+    pub taints: Field<Vec<Field<TaintObject>>>,
+}
+
+/// A taint.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct TaintObject {
+    /// Its name.
+    pub key: Field<String>,
+}
+
+/// `status` of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Its addresses, each of a type.
+    pub addresses: Field<Vec<Field<NodeAddressObject>>>,
+    /// Its conditions, each of a type.
+    pub conditions: Field<Vec<Field<NodeConditionObject>>>,
+}
+
+/// An address of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeAddressObject {
+    /// `InternalIP`, for one.
+    pub r#type: Field<String>,
+    /// As text.
+    pub address: Field<String>,
+}
+
+/// A condition of a Node.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeConditionObject {
+    /// `Ready`, for one.
+    pub r#type: Field<String>,
+    /// True, False or Unknown.
+    pub status: Field<String>,
 }
 
 /// A port of a Service.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ServicePortObject {
     /// Its name.
     pub name: Field<String>,
     /// Its number at the Service.
     pub port: Field<i32>,
+    /// Its number at the nodes.
+    pub node_port: Field<i32>,
     /// TCP, UDP or SCTP.
     pub protocol: Field<String>,
 }
@@ -65,12 +163,36 @@ pub struct SliceObject {
 
 /// An endpoint of a slice.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct EndpointObject {
     /// Its addresses; only the first has a meaning.
     pub addresses: Field<Vec<Field<String>>>,
     /// Its conditions.
     pub conditions: Field<ConditionsObject>,
+    /// Its node.
+    pub node_name: Field<String>,
+    /// Its zone.
+    pub zone: Field<String>,
+    /// Who should call it.
+    pub hints: Field<HintsObject>,
+}
+
+/// Hints of an endpoint.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct HintsObject {
+    /// Zones.
+    pub for_zones: Field<Vec<Field<NamedObject>>>,
+    /// Nodes.
+    pub for_nodes: Field<Vec<Field<NamedObject>>>,
+}
+
+/// Something with a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NamedObject {
+    /// Its name.
+    pub name: Field<String>,
 }
 
 /// Conditions of an endpoint; each may be absent.
@@ -172,10 +294,10 @@ fn texts(
 
 /// Names a partial object's kind by the full type that it is a part of.
 macro_rules! part_of {
-    ($part:ty, $whole:ty) => {
+    ($part:ty, $whole:ty, $scope:ty) => {
         impl Resource for $part {
             type DynamicType = ();
-            type Scope = NamespaceResourceScope;
+            type Scope = $scope;
 
             fn kind((): &()) -> Cow<'_, str> {
                 <$whole as Resource>::kind(&())
@@ -204,5 +326,6 @@ macro_rules! part_of {
     };
 }
 
-part_of!(ServiceObject, core::v1::Service);
-part_of!(SliceObject, discovery::v1::EndpointSlice);
+part_of!(ServiceObject, core::v1::Service, NamespaceResourceScope);
+part_of!(SliceObject, discovery::v1::EndpointSlice, NamespaceResourceScope);
+part_of!(NodeObject, core::v1::Node, ClusterResourceScope);

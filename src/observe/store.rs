@@ -12,8 +12,9 @@ use std::sync::Arc;
 use kube::runtime::watcher;
 
 use super::decode::{self, Malformed};
-use super::objects::{ServiceObject, SliceObject};
-use crate::model::{Known, Service, ServiceKey, Slice};
+use super::nodes::NodeStore;
+use super::objects::{NodeObject, ServiceObject, SliceObject};
+use crate::model::{Known, Nodes, Service, ServiceKey, Slice};
 
 /// Something that a watch saw.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum Observation {
     Service(watcher::Event<ServiceObject>),
     /// Of an EndpointSlice.
     Slice(watcher::Event<SliceObject>),
+    /// Of a Node.
+    Node(watcher::Event<NodeObject>),
 }
 
 /// The store.
@@ -32,6 +35,8 @@ pub struct Store {
     slices: HashMap<ServiceKey, ServiceKey>,
     services_list: Listing<Service>,
     slices_list: Listing<(ServiceKey, Slice)>,
+    /// `None` if nobody watches them.
+    nodes: Option<NodeStore>,
     skipped: u64,
 }
 
@@ -57,11 +62,18 @@ impl<T> Default for Listing<T> {
 }
 
 impl Store {
+    /// A store that is only synced once Nodes are listed too.
+    #[must_use]
+    pub fn with_nodes() -> Self {
+        Store { nodes: Some(NodeStore::default()), ..Store::default() }
+    }
+
     /// Takes an observation in. Returns the Services that may look different now.
     pub fn observe(&mut self, observation: Observation) -> BTreeSet<ServiceKey> {
         let observed = match observation {
             Observation::Service(event) => self.service_event(event),
             Observation::Slice(event) => self.slice_event(event),
+            Observation::Node(event) => self.node_event(event),
         };
         observed.unwrap_or_else(|malformed| {
             self.skipped += 1;
@@ -76,13 +88,20 @@ impl Store {
         self.skipped
     }
 
-    /// Have both watches completed a list? Before that nothing is known to be absent.
+    /// Have all watches completed a list? Before that nothing is known to be absent.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.services_list.complete_once && self.slices_list.complete_once
+        let nodes = self.nodes.as_ref().is_none_or(|nodes| nodes.get().is_some());
+        self.services_list.complete_once && self.slices_list.complete_once && nodes
     }
 
-    /// A Service and its slices; unknown until both watches have completed a list.
+    /// All nodes; `None` if nobody watches them, or before they are known.
+    #[must_use]
+    pub fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_ref()?.get()
+    }
+
+    /// A Service and its slices; unknown until all watches have completed a list.
     #[must_use]
     pub fn get(&self, key: &ServiceKey) -> Known<(Option<&Service>, Vec<&Slice>)> {
         if !self.is_synced() {
@@ -143,6 +162,20 @@ impl Store {
             watcher::Event::InitDone => return Ok(self.slices_listed()),
         }
         Ok(BTreeSet::new())
+    }
+
+    /// Only Services with node ports can be reached at nodes.
+    fn node_event(&mut self, event: watcher::Event<NodeObject>) -> Result<BTreeSet<ServiceKey>, Malformed> {
+        let was_synced = self.is_synced();
+        let Some(nodes) = &mut self.nodes else { return Ok(BTreeSet::new()) };
+        if !nodes.observe(event)? || !self.is_synced() {
+            return Ok(BTreeSet::new());
+        }
+        if !was_synced {
+            return Ok(self.entries.keys().cloned().collect());
+        }
+        let has_node_ports = |service: &&Service| service.ports.iter().any(|port| port.node_port.is_some());
+        Ok(self.services().filter(has_node_ports).map(|service| service.key.clone()).collect())
     }
 
     /// During a list this is staged with it, also from a watch: the last word on an object counts.
@@ -218,7 +251,7 @@ impl Store {
         self.synced(changed, |store| store.slices_list.complete_once = true)
     }
 
-    /// A list is complete. The one that completes the first of both makes every Service worth a look.
+    /// A list is complete. The one that completes the first of all makes every Service worth a look.
     fn synced(
         &mut self,
         changed: BTreeSet<ServiceKey>,
@@ -284,214 +317,5 @@ impl<T> Listing<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::field::Field;
-    use kube::runtime::watcher::Event;
-    use serde_json::json;
-
-    fn service(name: &str) -> ServiceObject {
-        serde_json::from_value(json!({"metadata": {"namespace": "shop", "name": name}})).unwrap()
-    }
-
-    fn slice(name: &str, service: &str, ip: &str) -> SliceObject {
-        serde_json::from_value(json!({
-            "metadata": {
-                "namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": service},
-            },
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": [ip]}],
-        }))
-        .unwrap()
-    }
-
-    fn keys(names: &[&str]) -> BTreeSet<ServiceKey> {
-        names.iter().map(|name| ServiceKey::new("shop", name)).collect()
-    }
-
-    fn list(store: &mut Store, services: &[ServiceObject], slices: &[SliceObject]) -> BTreeSet<ServiceKey> {
-        let mut changed = store.observe(Observation::Service(Event::Init));
-        for service in services {
-            changed.extend(store.observe(Observation::Service(Event::InitApply(service.clone()))));
-        }
-        changed.extend(store.observe(Observation::Service(Event::InitDone)));
-        changed.extend(store.observe(Observation::Slice(Event::Init)));
-        for slice in slices {
-            changed.extend(store.observe(Observation::Slice(Event::InitApply(slice.clone()))));
-        }
-        changed.extend(store.observe(Observation::Slice(Event::InitDone)));
-        changed
-    }
-
-    fn slices(store: &Store, name: &str) -> usize {
-        match store.get(&ServiceKey::new("shop", name)) {
-            Known::Known((_, slices)) => slices.len(),
-            Known::Unknown => panic!("not synced"),
-        }
-    }
-
-    #[test]
-    fn nothing_is_known_before_both_lists_are_complete() {
-        let mut store = Store::default();
-        store.observe(Observation::Service(Event::Init));
-        store.observe(Observation::Service(Event::InitDone));
-        store.observe(Observation::Slice(Event::Init));
-        store.observe(Observation::Slice(Event::InitApply(slice("a-1", "a", "10.0.0.1"))));
-        assert!(matches!(store.get(&ServiceKey::new("shop", "a")), Known::Unknown));
-        assert_eq!(store.observe(Observation::Slice(Event::InitDone)), keys(&["a"]));
-        assert_eq!(slices(&store, "a"), 1);
-    }
-
-    #[test]
-    fn a_relist_removes_what_it_did_not_mention_and_only_when_it_is_complete() {
-        let mut store = Store::default();
-        let (a, b) = (slice("a-1", "a", "10.0.0.1"), slice("b-1", "b", "10.0.0.2"));
-        list(&mut store, &[service("a"), service("b")], &[a.clone(), b]);
-        store.observe(Observation::Slice(Event::Init));
-        store.observe(Observation::Slice(Event::InitApply(a.clone())));
-        assert_eq!(slices(&store, "b"), 1);
-        assert_eq!(store.observe(Observation::Slice(Event::InitDone)), keys(&["b"]));
-        assert_eq!(slices(&store, "b"), 0);
-        assert_eq!(list(&mut store, &[service("a")], &[a]), keys(&["b"]));
-        assert_eq!(store.services().count(), 1);
-    }
-
-    #[test]
-    fn what_did_not_change_is_not_worth_a_look() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a")], &[slice("a-1", "a", "10.0.0.1")]);
-        let same = Observation::Slice(Event::Apply(slice("a-1", "a", "10.0.0.1")));
-        assert_eq!(store.observe(same), keys(&[]));
-        let other = Observation::Slice(Event::Apply(slice("a-1", "a", "10.0.0.9")));
-        assert_eq!(store.observe(other), keys(&["a"]));
-        assert_eq!(store.observe(Observation::Service(Event::Apply(service("a")))), keys(&[]));
-    }
-
-    #[test]
-    fn a_slice_may_change_its_service_and_outlive_it() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a")], &[slice("s", "a", "10.0.0.1")]);
-        let moved = Observation::Slice(Event::Apply(slice("s", "b", "10.0.0.1")));
-        assert_eq!(store.observe(moved), keys(&["a", "b"]));
-        assert_eq!(store.observe(Observation::Service(Event::Delete(service("a")))), keys(&["a"]));
-        assert_eq!(slices(&store, "b"), 1);
-        let gone = Observation::Slice(Event::Delete(slice("s", "b", "10.0.0.1")));
-        assert_eq!(store.observe(gone), keys(&["b"]));
-        assert!(store.entries.is_empty());
-    }
-
-    fn addresses(store: &Store, name: &str) -> Vec<String> {
-        let Known::Known((_, slices)) = store.get(&ServiceKey::new("shop", name)) else {
-            panic!("not synced")
-        };
-        let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
-        let found: BTreeSet<_> = endpoints.map(|endpoint| endpoint.ip.to_string()).collect();
-        found.into_iter().collect()
-    }
-
-    #[test]
-    fn a_list_that_moves_an_endpoint_between_slices_never_loses_it() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a")], &[slice("a-1", "a", "10.0.0.1"), slice("a-2", "a", "10.0.0.2")]);
-        for event in [
-            Event::Init,
-            Event::InitApply(slice("a-1", "a", "10.0.0.9")),
-            Event::InitApply(slice("a-2", "a", "10.0.0.1")),
-        ] {
-            assert_eq!(store.observe(Observation::Slice(event)), keys(&[]));
-            assert_eq!(addresses(&store, "a"), ["10.0.0.1", "10.0.0.2"]);
-        }
-        assert_eq!(store.observe(Observation::Slice(Event::InitDone)), keys(&["a"]));
-        assert_eq!(addresses(&store, "a"), ["10.0.0.1", "10.0.0.9"]);
-    }
-
-    #[test]
-    fn a_list_of_services_is_taken_in_as_a_whole() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a")], &[]);
-        for event in [Event::Init, Event::InitApply(service("b")), Event::InitApply(service("c"))] {
-            assert_eq!(store.observe(Observation::Service(event)), keys(&[]));
-            assert_eq!(store.services().count(), 1);
-        }
-        assert_eq!(store.observe(Observation::Service(Event::InitDone)), keys(&["a", "b", "c"]));
-        assert_eq!(store.services().count(), 2);
-    }
-
-    #[test]
-    fn a_list_that_starts_again_forgets_what_it_had() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a")], &[slice("a-1", "a", "10.0.0.1")]);
-        for event in [
-            Event::Init,
-            Event::InitApply(slice("a-1", "a", "10.0.0.8")),
-            Event::InitApply(slice("a-2", "a", "10.0.0.9")),
-            Event::Init,
-            Event::InitApply(slice("a-1", "a", "10.0.0.1")),
-        ] {
-            assert_eq!(store.observe(Observation::Slice(event)), keys(&[]));
-        }
-        assert_eq!(store.observe(Observation::Slice(Event::InitDone)), keys(&[]));
-        assert_eq!(addresses(&store, "a"), ["10.0.0.1"]);
-    }
-
-    #[test]
-    fn what_a_watch_says_during_a_list_is_not_lost() {
-        let mut store = Store::default();
-        let (a, b) = (slice("a-1", "a", "10.0.0.1"), slice("b-1", "b", "10.0.0.2"));
-        list(&mut store, &[service("a"), service("b")], &[a.clone(), b.clone()]);
-        for event in [
-            Event::Init,
-            Event::InitApply(a),
-            Event::InitApply(b),
-            Event::Apply(slice("a-1", "a", "10.0.0.7")),
-            Event::Apply(slice("a-2", "a", "10.0.0.8")),
-            Event::Delete(slice("b-1", "b", "10.0.0.2")),
-        ] {
-            assert_eq!(store.observe(Observation::Slice(event)), keys(&[]));
-        }
-        for event in [
-            Event::Init,
-            Event::InitApply(service("a")),
-            Event::InitApply(service("b")),
-            Event::Apply(service("c")),
-            Event::Delete(service("b")),
-        ] {
-            assert_eq!(store.observe(Observation::Service(event)), keys(&[]));
-        }
-        assert_eq!(store.observe(Observation::Slice(Event::InitDone)), keys(&["a", "b"]));
-        assert_eq!(store.observe(Observation::Service(Event::InitDone)), keys(&["b", "c"]));
-        assert_eq!(addresses(&store, "a"), ["10.0.0.7", "10.0.0.8"]);
-        assert_eq!(addresses(&store, "b"), [""; 0]);
-        assert_eq!(store.services().count(), 2);
-    }
-
-    #[test]
-    fn a_slice_that_a_list_gives_to_another_service_leaves_the_first() {
-        let mut store = Store::default();
-        list(&mut store, &[service("a"), service("b")], &[slice("s", "a", "10.0.0.1")]);
-        let changed = list(&mut store, &[service("a"), service("b")], &[slice("s", "b", "10.0.0.1")]);
-        assert_eq!(changed, keys(&["a", "b"]));
-        assert_eq!((slices(&store, "a"), slices(&store, "b")), (0, 1));
-    }
-
-    #[test]
-    fn an_object_that_makes_no_sense_stays_as_it_was_and_costs_no_other() {
-        let mut store = Store::default();
-        let (a, b) = (slice("a-1", "a", "10.0.0.1"), slice("b-1", "b", "10.0.0.2"));
-        list(&mut store, &[service("a"), service("b")], &[a, b]);
-        let mut no_service = service("b");
-        no_service.spec = Field::Malformed;
-        let mut no_slice = slice("b-1", "b", "10.0.0.8");
-        no_slice.endpoints = Field::Malformed;
-        assert_eq!(store.observe(Observation::Slice(Event::Apply(no_slice.clone()))), keys(&[]));
-        assert_eq!(addresses(&store, "b"), ["10.0.0.2"]);
-        let other = slice("a-1", "a", "10.0.0.3");
-        let changed = list(&mut store, &[no_service, service("a")], &[no_slice.clone(), other]);
-        assert_eq!(changed, keys(&["a"]));
-        assert_eq!(addresses(&store, "a"), ["10.0.0.3"]);
-        assert_eq!(addresses(&store, "b"), ["10.0.0.2"]);
-        assert_eq!(store.services().count(), 2);
-        assert_eq!(store.observe(Observation::Slice(Event::Delete(no_slice))), keys(&["b"]));
-        assert_eq!(addresses(&store, "b"), [""; 0]);
-    }
-}
+#[path = "store_test.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::api_error::said;
 
 use super::metrics::{WatchMetrics, Watched};
-use super::objects::{ServiceObject, SliceObject};
+use super::objects::{NodeObject, ServiceObject, SliceObject};
 use super::store::Observation;
 
 /// The API server ends a watch after so long, and the watcher asks again from where it was. If it hears
@@ -19,18 +19,26 @@ use super::store::Observation;
 /// for a watch, are only limited by the client's `read_timeout`, which must be longer than this.
 pub const WATCH_SECONDS: u32 = 60;
 
-/// Watches Services and EndpointSlices of all namespaces. Never ends.
+/// Watches Services and EndpointSlices of all namespaces, and Nodes if somebody needs them. Never ends.
 pub fn observations(
     client: &Client,
     metrics: &WatchMetrics,
+    nodes: bool,
 ) -> impl Stream<Item = Observation> + Send + use<> {
     let counted = |watched| Some((metrics.clone(), watched));
     let (services, slices) =
         (Api::<ServiceObject>::all(client.clone()), Api::<SliceObject>::all(client.clone()));
     let config = watcher::Config::default();
     let services = watch(services, config.clone(), counted(Watched::Service)).map(Observation::Service);
-    let slices = watch(slices, config, counted(Watched::EndpointSlice)).map(Observation::Slice);
-    futures::stream::select(services, slices)
+    let slices = watch(slices, config.clone(), counted(Watched::EndpointSlice)).map(Observation::Slice);
+    let nodes = nodes.then(|| {
+        let nodes = Api::<NodeObject>::all(client.clone());
+        watch(nodes, config, counted(Watched::Node)).map(Observation::Node)
+    });
+    futures::stream::select(
+        futures::stream::select(services, slices),
+        nodes.map_or_else(|| futures::stream::pending().left_stream(), StreamExt::right_stream),
+    )
 }
 
 /// Watches what `config` selects, and counts it there, if it is. Never ends.

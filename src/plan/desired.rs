@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Refusal;
 use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
-use crate::format::{Format, Leaf, NoIpv6};
-use crate::model::{Service, Slice, ZnodePath, ready, ready_addresses};
+use super::wishes::{Draining, Wishes};
+use crate::format::{Format, Instance, Leaf, NoIpv6, Target};
+use crate::model::{
+    Endpoint, Endpoints, Ignored, Nodes, Placement, Service, Slice, ZnodePath, ready_addresses,
+};
 
 /// Where the formats live: `<root>/<name>/<leaf>` and the like. One without a root is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,30 @@ pub struct Desired {
     pub undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
     /// What was asked for and is not published.
     pub refusals: BTreeSet<Refusal>,
+    /// Endpoints of which consumers are told to let go, and since when.
+    pub draining: Drains,
+    /// When the next of them goes, though nothing else happens.
+    pub wake: Option<Duration>,
+}
+
+/// Since when endpoints drain. Times count from a moment that stays the same.
+pub type Drains = BTreeMap<Endpoint, Duration>;
+
+/// What a plan depends on beside the Service and its slices.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// What administrators grant.
+    pub rules: &'a Rules,
+    /// Where formats live.
+    pub roots: &'a Roots,
+    /// All nodes; `None` if nobody watches them.
+    pub nodes: Option<&'a Nodes>,
+    /// What the last plan said of what drains.
+    pub draining: &'a Drains,
+    /// The time.
+    pub now: Duration,
+    /// Is there a leaf of ours here?
+    pub is_there: &'a dyn Fn(&ZnodePath) -> bool,
 }
 
 impl Roots {
@@ -62,22 +90,21 @@ impl Roots {
 /// that asks for nothing has none either.
 #[must_use]
 pub fn desired<'s>(
-    service: Option<&Service>,
+    service: Option<&'s Service>,
     slices: impl Iterator<Item = &'s Slice> + Clone,
-    rules: &Rules,
-    roots: &Roots,
+    given: &Given<'s>,
 ) -> Desired {
     let mut desired = Desired::default();
     let Some(service) = service else {
         return desired;
     };
-    let Asked { wanted, refusals, unclear } = publications(service, rules);
+    let Asked { wanted, refusals, unclear } = publications(service, given.rules);
     desired.refusals.extend(refusals);
     for format in unclear {
-        desired.keep_ready(roots.standing_for(format), service, slices.clone());
+        desired.keep_ready(format, service, slices.clone(), given);
     }
     for publication in &wanted {
-        desired.add(service, slices.clone(), publication, roots);
+        desired.add(service, slices.clone(), publication, given);
     }
     desired
 }
@@ -85,12 +112,13 @@ pub fn desired<'s>(
 impl Desired {
     fn add<'s>(
         &mut self,
-        service: &Service,
+        service: &'s Service,
         slices: impl Iterator<Item = &'s Slice> + Clone,
-        Publication { format, target, port }: &Publication,
-        roots: &Roots,
+        publication: &Publication,
+        given: &Given<'s>,
     ) {
-        let Some(root) = roots.0.get(format) else { return };
+        let &Publication { format, ref target, ref wishes } = publication;
+        let Some(root) = given.roots.0.get(&format) else { return };
         let directory = match target.directory(root) {
             Ok(directory) => directory,
             Err(reason) => {
@@ -98,41 +126,108 @@ impl Desired {
                 return;
             }
         };
-        if !self.directories.insert(directory.clone()) && roots.is_shared(*format) {
-            self.refusals.insert(Refusal::Twice { format: *format, directory });
+        if !self.directories.insert(directory.clone()) && given.roots.is_shared(format) {
+            self.refusals.insert(Refusal::Twice { format, directory });
             return;
         }
-        let endpoints = match ready(service, port, slices.clone()) {
+        let granted = |kind| given.rules.grant_address(&service.key, format, target.name(), kind);
+        let endpoints = match wishes.view.of(service, slices.clone(), given.nodes, granted) {
             Ok(endpoints) => endpoints,
             Err(reason) => {
-                self.keep_ready(roots.standing_for(*format), service, slices);
-                self.refusals.insert(Refusal::Endpoints { format: *format, reason });
+                self.keep_ready(format, service, slices, given);
+                self.refusals.insert(Refusal::Endpoints { format, reason });
                 return;
             }
         };
-        for endpoint in endpoints {
-            match target.leaf(endpoint, service.created_ms) {
-                Ok(leaf) => self.add_leaf(&directory, *format, leaf),
-                Err(NoIpv6) => {
-                    self.refusals.insert(Refusal::DubboIpv6);
-                }
+        let Endpoints { ready, draining, not_granted, ignored } = endpoints;
+        if ignored.contains(&Ignored::LeftOver) {
+            // They may still be right, and Kubernetes' own clients go on with them.
+            self.keep_ready(format, service, slices, given);
+        }
+        self.refusals.extend(ignored.into_iter().map(|what| Refusal::Ignored { format, what }));
+        self.refusals.extend(not_granted.into_iter().map(|kind| {
+            let (key, name) = (service.key.clone(), target.name().to_owned());
+            Refusal::AddressNotGranted { key, format, name, kind }
+        }));
+        let leaves = Leaves { directory, format, target: &**target, wishes, created_ms: service.created_ms };
+        for (endpoint, placement) in ready {
+            match leaves.of(endpoint, placement, false) {
+                Ok((path, data)) => drop(self.leaves.insert(path, data)),
+                Err(refusal) => drop(self.refusals.insert(refusal)),
+            }
+        }
+        if let Some(policy) = wishes.drain {
+            self.drain(policy, draining, &leaves, given);
+        }
+    }
+
+    /// What was ready before is marked for its time. Of what never was, or was and is gone already, consumers need
+    /// not hear: so it counts what is there, and not what slices say.
+    fn drain(
+        &mut self,
+        Draining { grace, .. }: Draining,
+        draining: BTreeMap<Endpoint, &Placement>,
+        leaves: &Leaves<'_>,
+        given: &Given<'_>,
+    ) {
+        for (endpoint, placement) in draining {
+            let marked = [false, true].map(|is_draining| leaves.of(endpoint, placement, is_draining));
+            let [Ok((before, _)), Ok((path, data))] = marked else { continue };
+            if !(given.is_there)(&before) && !(given.is_there)(&path) {
+                continue;
+            }
+            let since = *given.draining.get(&endpoint).unwrap_or(&given.now);
+            let until = since + grace;
+            self.draining.insert(endpoint, since);
+            if given.now < until {
+                self.leaves.insert(path, data);
+                self.wake = Some(self.wake.map_or(until, |wake| wake.min(until)));
             }
         }
     }
 
     /// Whatever is there of this format stays where its address is ready.
-    fn keep_ready<'s>(&mut self, format: Format, service: &Service, slices: impl Iterator<Item = &'s Slice>) {
-        self.undetermined.entry(format).or_default().extend(ready_addresses(service, slices));
+    fn keep_ready<'s>(
+        &mut self,
+        format: Format,
+        service: &Service,
+        slices: impl Iterator<Item = &'s Slice>,
+        given: &Given<'_>,
+    ) {
+        let kept = self.undetermined.entry(given.roots.standing_for(format)).or_default();
+        kept.extend(ready_addresses(service, slices, given.nodes));
     }
+}
 
-    fn add_leaf(&mut self, directory: &ZnodePath, format: Format, Leaf { name, data }: Leaf) {
-        match directory.child(&name) {
-            Ok(path) => {
-                self.leaves.insert(path, data);
-            }
-            Err(reason) => {
-                self.refusals.insert(Refusal::bad_name(format.name(), &name, reason));
-            }
+/// The leaves of one directory.
+struct Leaves<'a> {
+    directory: ZnodePath,
+    format: Format,
+    target: &'a dyn Target,
+    wishes: &'a Wishes,
+    created_ms: i64,
+}
+
+impl Leaves<'_> {
+    fn of(
+        &self,
+        endpoint: Endpoint,
+        placement: &Placement,
+        is_draining: bool,
+    ) -> Result<(ZnodePath, Bytes), Refusal> {
+        let topology =
+            if self.format.has_topology() { self.wishes.topology.of(placement) } else { Vec::new() };
+        let instance = Instance {
+            endpoint,
+            created_ms: self.created_ms,
+            topology: &topology,
+            drain: self.wishes.drain.map(|drain| drain.by),
+            is_draining,
+        };
+        let Leaf { name, data } = self.target.leaf(&instance).map_err(|NoIpv6| Refusal::DubboIpv6)?;
+        match self.directory.child(&name) {
+            Ok(path) => Ok((path, data)),
+            Err(reason) => Err(Refusal::bad_name(self.format.name(), &name, reason)),
         }
     }
 }

@@ -15,16 +15,18 @@ mod publication;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub use batch::{Op, Step, Steps, steps};
-pub use desired::{Desired, Roots, desired};
+pub use desired::{Desired, Drains, Given, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use publication::{Asked, Publication, publications};
 pub use rules::{Pattern, PatternError, Rule, Rules};
 pub(crate) use rules::{anything, matches};
+pub use wishes::{BadWish, Draining, Wishes};
 
 use crate::format::{BadValue, Format};
-use crate::model::{ReadyError, ServiceKey, ZnodePath};
+use crate::model::{AddressKind, Ignored, ReadyError, ServiceKey, ZnodePath};
 use zk_wire::path::PathError;
 
 /// Why something that was asked for is not published. Each becomes an Event on the Service.
@@ -56,6 +58,21 @@ pub enum Refusal {
         /// Under which name.
         name: String,
     },
+    /// No rule of the configuration allows addresses of this kind.
+    #[error(
+        "no rule grants {key} to publish {name:?} as {format} with addresses of kind {kind}; ask for one with \
+         that kind in zoobridge.yaml"
+    )]
+    AddressNotGranted {
+        /// The Service.
+        key: ServiceKey,
+        /// What it wants to publish.
+        format: Format,
+        /// Under which name.
+        name: String,
+        /// With which addresses.
+        kind: AddressKind,
+    },
     /// The endpoints cannot be told.
     #[error("{format}: {reason}")]
     Endpoints {
@@ -63,6 +80,14 @@ pub enum Refusal {
         format: Format,
         /// Why not.
         reason: ReadyError,
+    },
+    /// Something in its slices is no endpoint to publish.
+    #[error("{format}: not published is {what}")]
+    Ignored {
+        /// In which format.
+        format: Format,
+        /// What.
+        what: Ignored,
     },
     /// It came from ZooKeeper.
     #[error("this Service was imported from ZooKeeper and is not published there again")]
@@ -116,7 +141,15 @@ impl Refusal {
             Refusal::UnknownAnnotation { .. } => "UnknownAnnotation",
             Refusal::BadAnnotation { .. } => "BadAnnotation",
             Refusal::NotGranted { .. } => "NotGranted",
-            Refusal::Endpoints { .. } => "PortNotFound",
+            Refusal::AddressNotGranted { .. } => "AddressNotGranted",
+            Refusal::Endpoints { reason, .. } => match reason {
+                ReadyError::NoAddress(_)
+                | ReadyError::NamedBalancer
+                | ReadyError::NoNodePort(_)
+                | ReadyError::NodesUnknown => "AddressNotFound",
+                _ => "PortNotFound",
+            },
+            Refusal::Ignored { .. } => "EndpointsIgnored",
             Refusal::Imported => "Imported",
             Refusal::DubboIpv6 => "Ipv6NotAllowed",
             Refusal::Twice { .. } => "Conflict",
@@ -134,7 +167,9 @@ impl Refusal {
                 Some(annotation.clone())
             }
             Refusal::NotGranted { format, .. }
+            | Refusal::AddressNotGranted { format, .. }
             | Refusal::Endpoints { format, .. }
+            | Refusal::Ignored { format, .. }
             | Refusal::Twice { format, .. } => Some(format.to_string()),
             Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
             Refusal::Imported

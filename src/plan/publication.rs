@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::rules::Rules;
+use super::wishes::{BadWish, Wishes};
 use super::{BadValue, Refusal};
 use crate::format::{Asking, BadAnnotation, Format, Target};
-use crate::model::{PortChoice, Service};
+use crate::model::Service;
 
 /// One directory that a Service wants to fill.
 #[derive(Debug)]
@@ -14,12 +15,9 @@ pub struct Publication {
     pub format: Format,
     /// Under which name, and how.
     pub target: Box<dyn Target>,
-    /// Which port.
-    pub port: PortChoice,
+    /// With which endpoints, and what is told of them.
+    pub wishes: Wishes,
 }
-
-/// The port for every format that has no annotation of its own for it.
-const PORT: &str = "port";
 
 /// What a Service asks for.
 #[derive(Debug, Default)]
@@ -39,12 +37,12 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     let mut asked = Asked::default();
     if service.is_imported {
         // What came from ZooKeeper does not go back, whatever is asked for.
-        let asks = service.annotations.keys().any(|name| known().any(|known| known == name));
+        let asks = service.annotations.keys().any(|name| is_known(name));
         asked.refusals.extend(asks.then_some(Refusal::Imported));
         return asked;
     }
-    for annotation in service.annotations.keys().filter(|name| !known().any(|known| known == *name)) {
-        let known = known().collect::<Vec<_>>().join(", ");
+    for annotation in service.annotations.keys().filter(|name| !is_known(name)) {
+        let known = known();
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }
     for format in Format::ALL {
@@ -62,12 +60,27 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     asked
 }
 
-/// The annotations below `zoobridge.io/`.
-fn known() -> impl Iterator<Item = &'static str> {
-    let of_format = |format: Format| {
-        [format.name(), format.port_annotation()].into_iter().chain(format.options().iter().copied())
-    };
-    Format::ALL.into_iter().flat_map(of_format).chain([PORT])
+/// Is there this annotation below `zoobridge.io/`?
+fn is_known(annotation: &str) -> bool {
+    let of_format = |format: Format| annotation == format.name() || says_how(annotation, format);
+    Wishes::are_said_for_all_by(annotation) || Format::ALL.into_iter().any(of_format)
+}
+
+/// Does it say how a format is to be written?
+fn says_how(annotation: &str, format: Format) -> bool {
+    format.options().contains(&annotation) || Wishes::are_said_by(annotation, format)
+}
+
+/// The annotations that there are, for people.
+fn known() -> String {
+    let of_format = |format: Format| [format.name()].into_iter().chain(format.options().iter().copied());
+    let known: Vec<_> = Format::ALL.into_iter().flat_map(of_format).chain(Wishes::names()).collect();
+    let wishes: Vec<_> = Wishes::names().collect();
+    format!(
+        "{}; and each of {} with a format in front, like curator-port",
+        known.join(", "),
+        wishes.join(", ")
+    )
 }
 
 impl Asked {
@@ -77,12 +90,17 @@ impl Asked {
             None if format.has_own_name() && rules.publish_unasked(&service.key, format) => "",
             None => return self.needs(service, format),
         };
+        let wishes = match Wishes::of(service, format) {
+            Ok(wishes) => wishes,
+            Err(BadWish { annotation, reason }) => {
+                self.unclear.insert(format);
+                self.refusals.push(Refusal::BadAnnotation { annotation, reason });
+                return;
+            }
+        };
         for target in format.targets(&Asking { value, service }) {
             match target {
-                Ok(target) => {
-                    let port = port(service, format.port_annotation());
-                    self.wanted.push(Publication { format, target, port });
-                }
+                Ok(target) => self.wanted.push(Publication { format, target, wishes: wishes.clone() }),
                 Err(BadAnnotation { annotation, reason }) => {
                     self.unclear.insert(format);
                     self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
@@ -93,33 +111,20 @@ impl Asked {
 
     /// Annotations that say how, while the one that says what is absent.
     fn needs(&mut self, service: &Service, format: Format) {
-        let how = [format.port_annotation()].into_iter().chain(format.options().iter().copied());
-        for annotation in how.filter(|&name| service.annotations.contains_key(name)) {
-            let (annotation, reason) = (annotation.to_owned(), BadValue::Alone(format.name()));
+        for annotation in service.annotations.keys().filter(|name| says_how(name, format)) {
+            let (annotation, reason) = (annotation.clone(), BadValue::Alone(format.name()));
             self.refusals.push(Refusal::BadAnnotation { annotation, reason });
         }
-    }
-}
-
-/// The format's own port annotation, else the common one, else the only port.
-fn port(service: &Service, of_format: &str) -> PortChoice {
-    match service.annotations.get(of_format).or_else(|| service.annotations.get(PORT)) {
-        None => PortChoice::Only,
-        Some(port) => match port.parse() {
-            Ok(number) => PortChoice::Numbered(number),
-            Err(_) => PortChoice::Named(port.clone()),
-        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Protocol, ServicePort};
+    use crate::model::ServicePort;
 
     fn service(annotations: &[(&str, &str)]) -> Service {
-        let port = ServicePort { name: String::new(), port: 80, protocol: Protocol::Tcp };
-        Service::sample(annotations, vec![port])
+        Service::sample(annotations, vec![ServicePort::tcp("", 80)])
     }
 
     #[test]
@@ -145,6 +150,7 @@ mod tests {
                 Format::Dubbo,
                 "';'",
             ),
+            (vec![("curator", ""), ("drain", "no")], "drain", Format::Curator, "disable"),
             (vec![("dubbo", "a.B"), ("dubbo-parameters", &*huge)], "dubbo-parameters", Format::Dubbo, "4096"),
         ] {
             let Asked { wanted, refusals, unclear } = publications(&service(&annotations), &rules);

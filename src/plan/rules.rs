@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use crate::format::Format;
-use crate::model::ServiceKey;
+use crate::model::{AddressKind, ServiceKey};
 
 /// All rules. Whatever none of them grants is not published.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Rules(pub Vec<Rule>);
 
-/// One grant. An empty list of patterns or formats grants nothing.
+/// One grant. An empty list of patterns, formats or addresses grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rule {
@@ -25,6 +25,9 @@ pub struct Rule {
     /// Which names: of services, sets and directories, of Dubbo's interfaces.
     #[serde(default = "anything")]
     pub names: Vec<Pattern>,
+    /// Which kinds of addresses; pods if there is no such key.
+    #[serde(default = "pods")]
+    pub addresses: Vec<AddressKind>,
     /// Publish them without an annotation, under their own names, in each of the formats but Dubbo.
     #[serde(default)]
     pub publish: bool,
@@ -50,6 +53,10 @@ pub(crate) fn anything() -> Vec<Pattern> {
     vec![Pattern(glob::Pattern::new("*").unwrap_or_default())]
 }
 
+fn pods() -> Vec<AddressKind> {
+    vec![AddressKind::Pod]
+}
+
 impl TryFrom<String> for Pattern {
     type Error = PatternError;
 
@@ -65,9 +72,19 @@ impl Rules {
     /// May this Service publish this name in this format?
     #[must_use]
     pub fn grant(&self, key: &ServiceKey, format: Format, name: &str) -> bool {
-        self.0
-            .iter()
-            .any(|rule| rule.is_about(key) && rule.formats.contains(&format) && matches(&rule.names, name))
+        self.0.iter().any(|rule| rule.grants(key, format, name))
+    }
+
+    /// May it do so with addresses of this kind?
+    #[must_use]
+    pub fn grant_address(&self, key: &ServiceKey, format: Format, name: &str, kind: AddressKind) -> bool {
+        self.0.iter().any(|rule| rule.grants(key, format, name) && rule.addresses.contains(&kind))
+    }
+
+    /// Does any rule grant addresses of this kind?
+    #[must_use]
+    pub fn grant_any(&self, kind: AddressKind) -> bool {
+        self.0.iter().any(|rule| rule.addresses.contains(&kind))
     }
 
     /// Is this Service published in this format without an annotation?
@@ -78,6 +95,10 @@ impl Rules {
 }
 
 impl Rule {
+    fn grants(&self, key: &ServiceKey, format: Format, name: &str) -> bool {
+        self.is_about(key) && self.formats.contains(&format) && matches(&self.names, name)
+    }
+
     fn is_about(&self, key: &ServiceKey) -> bool {
         matches(&self.namespaces, &key.namespace) && matches(&self.services, &key.name)
     }
@@ -112,6 +133,19 @@ mod tests {
         assert!(!grant("other", "orders", Format::Curator, "orders"));
         assert!(grant("other", "legacy", Format::Dubbo, "com.acme.Any"));
         assert!(!rules.publish_unasked(&ServiceKey::new("shop-a", "orders"), Format::Curator));
+    }
+
+    #[test]
+    fn a_rule_grants_pods_only_unless_it_says_more() {
+        let rules = rules(
+            "- {services: [orders], formats: [curator]}\n\
+             - {services: [orders], formats: [curator], names: [outside], addresses: [node, load-balancer]}\n",
+        );
+        let grant =
+            |name, kind| rules.grant_address(&ServiceKey::new("shop", "orders"), Format::Curator, name, kind);
+        assert!(grant("orders", AddressKind::Pod) && grant("outside", AddressKind::Pod));
+        assert!(grant("outside", AddressKind::Node) && grant("outside", AddressKind::LoadBalancer));
+        assert!(!grant("orders", AddressKind::Node) && !grant("outside", AddressKind::Custom));
     }
 
     #[test]

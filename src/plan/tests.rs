@@ -1,12 +1,14 @@
 //! What every plan keeps, over arbitrary Services, slices and histories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Conditions, Family, Fingerprint, Known, Protocol, Service, ServicePort, Slice, SliceEndpoint, SlicePort,
+    Conditions, Family, Fingerprint, Known, Placement, Protocol, Service, ServicePort, Slice, SliceEndpoint,
+    SlicePort, Writer,
 };
 
 impl Held for Fingerprint {
@@ -26,8 +28,7 @@ fn everything() -> Rules {
 }
 
 fn service(annotations: &[(&str, &str)]) -> Service {
-    let port = |name: &str, port| ServicePort { name: name.to_owned(), port, protocol: Protocol::Tcp };
-    Service::sample(annotations, vec![port("http", 80), port("dubbo", 20880)])
+    Service::sample(annotations, vec![ServicePort::tcp("http", 80), ServicePort::tcp("dubbo", 20880)])
 }
 
 fn both() -> Service {
@@ -44,16 +45,33 @@ fn slice(endpoints: &[(u8, bool)]) -> Slice {
     let endpoint = |&(last, ready): &(u8, bool)| SliceEndpoint {
         ip: [10, 0, 0, last].into(),
         conditions: Conditions::new(Some(ready), None, None),
+        placement: Placement::default(),
     };
     Slice {
+        writer: Writer::Controller,
         family: Family::Ipv4,
         ports: [port("http", 8080), port("dubbo", 20880)].into(),
         endpoints: endpoints.iter().map(endpoint).collect(),
+        has_more_addresses: false,
     }
 }
 
+/// What a Service should have, if nothing drains.
+fn desire(service: Option<&Service>, slices: &[Slice], rules: &Rules) -> Desired {
+    let roots = roots();
+    let given = Given {
+        rules,
+        roots: &roots,
+        nodes: None,
+        draining: &Drains::new(),
+        now: Duration::ZERO,
+        is_there: &|_| false,
+    };
+    desired(service, slices.iter(), &given)
+}
+
 fn plan(service: &Service, slices: &[Slice], held: &Leaves) -> (Desired, Changes) {
-    let desired = desired(Some(service), slices.iter(), &everything(), &roots());
+    let desired = desire(Some(service), slices, &everything());
     let known = Known::Known(desired.clone());
     (desired, diff(&known, held, &roots(), |_| false))
 }
@@ -127,7 +145,7 @@ fn unknown_changes_nothing_and_a_service_that_is_gone_has_nothing() {
         desired_leaves.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
     assert_eq!(held.len(), 3);
     assert!(diff(&Known::Unknown, &held, &roots(), |_| false).is_empty());
-    let gone = Known::Known(desired(None, [].iter(), &everything(), &roots()));
+    let gone = Known::Known(desire(None, &[], &everything()));
     assert_eq!(diff(&gone, &held, &roots(), |_| false).gone.len(), 3);
 }
 
@@ -167,7 +185,7 @@ fn a_leaf_that_another_replaces_goes_only_when_that_is_there() {
 #[test]
 fn what_no_rule_grants_is_refused_by_name() {
     let rules: Rules = serde_saphyr::from_str("[{formats: [curator], names: ['orders']}]").unwrap();
-    let desired = desired(Some(&both()), [slice(&[(1, true)])].iter(), &rules, &roots());
+    let desired = desire(Some(&both()), &[slice(&[(1, true)])], &rules);
     assert_eq!(desired.leaves.len(), 1);
     let reasons: Vec<_> = desired.refusals.iter().map(Refusal::event_reason).collect();
     assert_eq!(reasons, ["NotGranted", "NotGranted"]);
@@ -240,8 +258,142 @@ fn what_was_imported_is_not_published_whatever_asks_for_it() {
     {
         let mut service = service(annotations);
         service.is_imported = true;
-        let desired = desired(Some(&service), [slice(&[(1, true)])].iter(), &rules, &roots());
+        let desired = desire(Some(&service), &[slice(&[(1, true)])], &rules);
         assert!(desired.leaves.is_empty() && desired.directories.is_empty());
         assert_eq!(desired.refusals.len(), refused, "{:?}", desired.refusals);
+    }
+}
+
+/// What a Service should have at a time, after what was said before, while these leaves are there.
+fn desire_at(service: &Service, slices: &[Slice], now: u64, draining: &Drains, held: &Leaves) -> Desired {
+    let (rules, roots) = (everything(), roots());
+    let given = Given {
+        rules: &rules,
+        roots: &roots,
+        nodes: None,
+        draining,
+        now: Duration::from_secs(now),
+        is_there: &|path| held.contains_key(path),
+    };
+    desired(Some(service), slices.iter(), &given)
+}
+
+fn held(desired: &Desired) -> Leaves {
+    desired.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect()
+}
+
+/// A slice with one endpoint, 10.0.0.1, that terminates.
+fn terminating(serving: bool) -> Slice {
+    let mut slice = slice(&[(1, false)]);
+    slice.endpoints[0].conditions = Conditions::new(Some(false), Some(serving), Some(true));
+    slice
+}
+
+fn draining_service() -> Service {
+    service(&[
+        ("port", "http"),
+        ("curator", ""),
+        ("spring", "app"),
+        ("dubbo", "a.B"),
+        ("nerve", "orders"),
+        ("drain", "disable"),
+        ("dubbo-drain", "weight"),
+        ("drain-grace", "10s"),
+        ("spring-drain-grace", "20s"),
+    ])
+}
+
+#[test]
+fn what_terminates_is_marked_for_its_grace_and_then_goes() {
+    let service = draining_service();
+    let none = Drains::new();
+    let ready = desire_at(&service, &[slice(&[(1, true)])], 0, &none, &Leaves::new());
+    assert_eq!((ready.leaves.len(), ready.draining.len(), ready.wake), (4, 0, None));
+    // It begins to terminate after 100 s: what can be marked is, in one change that hides nothing.
+    let first = desire_at(&service, &[terminating(true)], 100, &none, &held(&ready));
+    let marks: Vec<_> =
+        first.leaves.iter().map(|(path, data)| format!("{path} {}", String::from_utf8_lossy(data))).collect();
+    assert_eq!(marks.len(), 3, "nerve cannot mark: {marks:?}");
+    for mark in ["weight%3D0", "\"enabled\":false", "OUT_OF_SERVICE"] {
+        assert!(marks.iter().any(|leaf| leaf.contains(mark)), "{mark}: {marks:?}");
+    }
+    assert_eq!(first.wake, Some(Duration::from_secs(110)));
+    let changes = diff(&Known::Known(first.clone()), &held(&ready), &roots(), |_| true);
+    assert_eq!((changes.creates.len(), changes.sets.len()), (1, 2));
+    assert_eq!((changes.replaced.len(), changes.gone.len()), (1, 1), "Dubbo's old name, and nerve's leaf");
+    // Nothing is to be done until the first grace is over.
+    let same = desire_at(&service, &[terminating(true)], 105, &first.draining, &held(&first));
+    assert_eq!((&same.leaves, same.wake), (&first.leaves, first.wake));
+    let later = desire_at(&service, &[terminating(true)], 110, &same.draining, &held(&first));
+    assert_eq!((later.leaves.len(), later.wake), (1, Some(Duration::from_secs(120))), "Spring's is longer");
+    let last = desire_at(&service, &[terminating(true)], 120, &later.draining, &held(&later));
+    assert_eq!((last.leaves.len(), last.wake), (0, None));
+    // What is gone does not come back, whoever plans and whatever he knows.
+    let after = desire_at(&service, &[terminating(true)], 121, &none, &Leaves::new());
+    assert_eq!((after.leaves.len(), after.draining.len()), (0, 0));
+}
+
+#[test]
+fn what_serves_no_more_or_is_ready_again_does_not_drain() {
+    let service = draining_service();
+    let ready = desire_at(&service, &[slice(&[(1, true)])], 0, &Drains::new(), &Leaves::new());
+    let dead = desire_at(&service, &[terminating(false)], 1, &Drains::new(), &held(&ready));
+    assert!(dead.leaves.is_empty() && dead.draining.is_empty());
+    let marked = desire_at(&service, &[terminating(true)], 1, &Drains::new(), &held(&ready));
+    // A new pod has the address.
+    let both = [terminating(true), slice(&[(1, true)])];
+    let again = desire_at(&service, &both, 2, &marked.draining, &held(&marked));
+    assert_eq!((&again.leaves, again.draining.len()), (&ready.leaves, 0));
+}
+
+#[test]
+fn nothing_drains_unless_it_is_asked_to() {
+    let service = both();
+    let (ready, _) = plan(&service, &[slice(&[(1, true)])], &Leaves::new());
+    let gone = desire_at(&service, &[terminating(true)], 1, &Drains::new(), &held(&ready));
+    assert!(gone.leaves.is_empty() && gone.draining.is_empty() && gone.wake.is_none());
+}
+
+proptest! {
+    /// However endpoints come, drain and go: after every op whatever is desired before and after, under the same name
+    /// or for the same endpoint, is there; and in the end nothing is left to do and nothing waits for a time.
+    #[test]
+    fn what_drains_is_replaced_and_never_absent(
+        states in prop::collection::vec(prop::collection::vec((0u8..6, 0u8..4), 0..6), 1..8),
+        steps_of_time in prop::collection::vec(0u64..15, 8),
+    ) {
+        let service = draining_service();
+        let (mut leaves, mut drains, mut now) = (Leaves::new(), Drains::new(), 0);
+        let mut before = BTreeSet::new();
+        let endpoints = |paths: &mut dyn Iterator<Item = &ZnodePath>| -> BTreeSet<_> {
+            paths.filter_map(|path| roots().endpoint_of(path)).collect()
+        };
+        let quiet = states.last().cloned().unwrap_or_default();
+        for (state, time) in states.iter().chain([&quiet]).zip(steps_of_time.iter().chain([&1_000])) {
+            now += time;
+            let conditions = [(true, true, false), (false, true, true), (false, false, true), (false, false, false)];
+            let mut state_slice = slice(&state.iter().map(|(last, _)| (*last, true)).collect::<Vec<_>>());
+            for (endpoint, (_, which)) in state_slice.endpoints.iter_mut().zip(state) {
+                let (ready, serving, terminating) = conditions[usize::from(*which)];
+                endpoint.conditions = Conditions { ready, serving, terminating };
+            }
+            let desired = desire_at(&service, &[state_slice.clone()], now, &drains, &leaves);
+            let after = endpoints(&mut desired.leaves.keys());
+            let changes = diff(&Known::Known(desired.clone()), &leaves, &roots(), |_| true);
+            for op in steps(changes).steps.iter().flat_map(|step| &step.ops) {
+                carry_out(op, &mut leaves);
+                let there = endpoints(&mut leaves.keys());
+                if !cfg!(feature = "delete-first") {
+                    let missing = before.intersection(&after).find(|endpoint| !there.contains(*endpoint));
+                    prop_assert_eq!(missing, None, "after {:?}", op);
+                }
+            }
+            let again = desire_at(&service, &[state_slice], now, &desired.draining, &leaves);
+            prop_assert!(diff(&Known::Known(again.clone()), &leaves, &roots(), |_| true).is_empty());
+            prop_assert_eq!(again.wake, desired.wake);
+            (before, drains) = (after, desired.draining);
+        }
+        let desired = desire_at(&service, &[], now, &drains, &leaves);
+        prop_assert_eq!(desired.wake, None);
     }
 }

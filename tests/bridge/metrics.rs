@@ -182,9 +182,9 @@ async fn no_label_has_a_value_that_somebody_wrote() {
             &["culprit", "done", "expired", "fenced", "not_sent", "refused", "unknown"],
         ),
         ("zoobridge_ops_total kind", &["create", "delete", "other", "set"]),
-        ("zoobridge_watch_errors_total kind", &["EndpointSlice", "Service"]),
-        ("zoobridge_watch_events_total kind", &["EndpointSlice", "Service"]),
-        ("zoobridge_watch_lists_total kind", &["EndpointSlice", "Service"]),
+        ("zoobridge_watch_errors_total kind", &["EndpointSlice", "Node", "Service"]),
+        ("zoobridge_watch_events_total kind", &["EndpointSlice", "Node", "Service"]),
+        ("zoobridge_watch_lists_total kind", &["EndpointSlice", "Node", "Service"]),
         ("zoobridge_writes_total outcome", &["again", "done", "fenced"]),
     ];
     let (quantiles, expected): (Vec<_>, Vec<_>) = expected

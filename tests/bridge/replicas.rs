@@ -191,7 +191,7 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
         async move {
             let observe = || {
                 let is_first = !begun.swap(true, Ordering::Relaxed);
-                observations(if is_first { &behind } else { &client }, &instruments.watches)
+                observations(if is_first { &behind } else { &client }, &instruments.watches, false)
             };
             second.run(observe, stop).await
         }
