@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
@@ -30,9 +31,17 @@ pub(super) enum Observation {
 pub(super) struct Cluster {
     identity: Identity,
     services: Cache<ServiceThere>,
+    virtual_ips: VirtualIps,
     slices: Cache<(ServiceKey, SliceThere)>,
     by_service: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     endpoints: BTreeMap<String, Cache<EndpointsThere>>,
+}
+
+/// The addresses of Services, at which nothing but a proxy listens.
+#[derive(Default)]
+struct VirtualIps {
+    by_service: HashMap<ServiceKey, Vec<IpAddr>>,
+    addresses: HashSet<IpAddr>,
 }
 
 /// Objects of one kind, by their own names.
@@ -77,6 +86,7 @@ impl Cluster {
         Cluster {
             identity,
             services: Cache::default(),
+            virtual_ips: VirtualIps::default(),
             slices: Cache::default(),
             by_service: BTreeMap::new(),
             endpoints: namespaces(imports).into_iter().map(|name| (name, Cache::default())).collect(),
@@ -95,6 +105,7 @@ impl Cluster {
         let identity = self.identity.clone();
         match observation {
             Observation::Service(event) => {
+                self.virtual_ips.observe(&event);
                 self.services.observe(event, |object| Some(identity.service(object)))
             }
             Observation::Slice(event) => {
@@ -188,6 +199,11 @@ impl Cluster {
         self.services.objects.contains_key(key)
     }
 
+    /// Is this the address of a Service, whosever it is?
+    pub(super) fn is_virtual(&self, ip: IpAddr) -> bool {
+        self.virtual_ips.addresses.contains(&ip)
+    }
+
     /// How many Services an import has in its namespace.
     pub(super) fn count(&self, import: &Import) -> usize {
         let services = self.services.objects.iter().filter(|(key, _)| *key.namespace == *import.namespace);
@@ -206,7 +222,38 @@ impl Cluster {
     }
 }
 
-impl<T: PartialEq> Cache<T> {
+impl VirtualIps {
+    /// A Service keeps its addresses for as long as it lives. One that went while nobody watched is forgotten with
+    /// the next list, when all that are left are told of.
+    fn observe(&mut self, event: &watcher::Event<Service>) {
+        match event {
+            watcher::Event::Init => self.by_service.clear(),
+            watcher::Event::InitApply(service) | watcher::Event::Apply(service) => {
+                let spec = service.spec.as_ref();
+                let ips = spec.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
+                // `None` is no address.
+                let ips: Vec<_> = ips.filter_map(|ip| ip.parse().ok()).collect();
+                self.addresses.extend(&ips);
+                let (name, _) = named(&service.metadata);
+                let before = self.by_service.insert(name, ips.clone()).unwrap_or_default();
+                for ip in before.iter().filter(|ip| !ips.contains(ip)) {
+                    self.addresses.remove(ip);
+                }
+            }
+            watcher::Event::Delete(service) => {
+                let (name, _) = named(&service.metadata);
+                for ip in self.by_service.remove(&name).unwrap_or_default() {
+                    self.addresses.remove(&ip);
+                }
+            }
+            watcher::Event::InitDone => {
+                self.addresses = self.by_service.values().flatten().copied().collect();
+            }
+        }
+    }
+}
+
+impl<T: PartialEq + Clone> Cache<T> {
     /// Returns the names of what may look different now. `None` of `read` is an object that does not count.
     fn observe<K>(&mut self, event: watcher::Event<K>, read: impl Fn(&K) -> Option<T>) -> BTreeSet<ServiceKey>
     where
@@ -224,9 +271,9 @@ impl<T: PartialEq> Cache<T> {
                 }
                 let before = self.objects.get(&name);
                 // A watch tells of a write of ours after its answer did.
-                if before.is_some_and(|(known, _)| is_older(&version, known)) {
-                    if let (Some(staged), Some(known)) = (&mut self.staged, self.objects.remove(&name)) {
-                        staged.insert(name, known);
+                if let Some(known) = before.filter(|(known, _)| is_older(&version, known)) {
+                    if let Some(staged) = &mut self.staged {
+                        staged.insert(name, known.clone());
                     }
                     return BTreeSet::new();
                 }
@@ -292,4 +339,87 @@ fn named(metadata: &ObjectMeta) -> (ServiceKey, Version) {
 fn is_older(version: &Version, than: &Version) -> bool {
     let number = |version: &Version| version.resource_version.parse::<u64>().ok();
     version.uid == than.uid && number(version) < number(than)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cluster() -> Cluster {
+        let identity = Identity { cluster: "c".to_owned(), lease: "n/zoobridge".to_owned() };
+        let mut cluster = Cluster::new(identity, &[]);
+        for event in [watcher::Event::Init, watcher::Event::InitDone] {
+            cluster.observe(Observation::Service(event));
+        }
+        for event in [watcher::Event::Init, watcher::Event::InitDone] {
+            cluster.observe(Observation::Slice(event));
+        }
+        cluster
+    }
+
+    fn slice(version: u32, ip: &str) -> EndpointSlice {
+        let metadata = json!({
+            "name": "orders-0", "namespace": "n", "uid": "u", "resourceVersion": version.to_string(),
+            "labels": {"kubernetes.io/service-name": "orders", MANAGED_BY: OUR_SLICES, "zoobridge.io/cluster": "c"},
+            "annotations": {"zoobridge.io/lease": "n/zoobridge"},
+        });
+        let endpoints = json!([{"addresses": [ip], "conditions": {"ready": true}}]);
+        read(
+            json!({"metadata": metadata, "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints}),
+        )
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ips(cluster: &Cluster) -> Vec<String> {
+        let slices = cluster.state(&ServiceKey::new("n", "orders")).slices;
+        let members = slices.values().flat_map(|slice| slice.members.iter().flatten());
+        members.map(|(ip, _)| ip.to_string()).collect()
+    }
+
+    #[test]
+    fn p24_what_a_watch_says_late_does_not_hide_what_was_written() {
+        let mut cluster = cluster();
+        let apply = |slice| Observation::Slice(watcher::Event::Apply(slice));
+        cluster.observe(apply(slice(1, "10.0.0.1")));
+        // The answer to our write comes before the watch tells of what was there before it.
+        cluster.slice_is(slice(3, "10.0.0.3"));
+        assert!(cluster.observe(apply(slice(2, "10.0.0.2"))).is_empty());
+        assert_eq!(ips(&cluster), ["10.0.0.3"]);
+        // A list that was made before it is no better.
+        cluster.observe(Observation::Slice(watcher::Event::Init));
+        cluster.observe(Observation::Slice(watcher::Event::InitApply(slice(2, "10.0.0.2"))));
+        assert_eq!(ips(&cluster), ["10.0.0.3"]);
+        assert!(cluster.observe(Observation::Slice(watcher::Event::InitDone)).is_empty());
+        assert_eq!(ips(&cluster), ["10.0.0.3"]);
+        assert!(cluster.observe(apply(slice(3, "10.0.0.3"))).is_empty(), "our own write is no news");
+        // Nor does an answer bring back what is gone.
+        cluster.observe(Observation::Slice(watcher::Event::Delete(slice(4, "10.0.0.3"))));
+        cluster.slice_is(slice(3, "10.0.0.3"));
+        assert_eq!(ips(&cluster), [""; 0]);
+    }
+
+    #[test]
+    fn the_addresses_of_all_services_are_known() {
+        let mut cluster = cluster();
+        let service = |name: &str, ips: Value| -> Service {
+            read(json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"clusterIPs": ips}}))
+        };
+        let mut observe = |event| {
+            cluster.observe(Observation::Service(event));
+            ["10.96.0.1", "10.96.0.2", "fd00::1"].map(|ip| cluster.is_virtual(ip.parse().unwrap()))
+        };
+        let (a, b) = (service("a", json!(["10.96.0.1", "fd00::1"])), service("b", json!(["10.96.0.2"])));
+        assert_eq!(observe(watcher::Event::Apply(a.clone())), [true, false, true]);
+        assert_eq!(observe(watcher::Event::Apply(service("headless", json!(["None"])))), [true, false, true]);
+        assert_eq!(observe(watcher::Event::Apply(b.clone())), [true, true, true]);
+        assert_eq!(observe(watcher::Event::Apply(service("a", json!(["10.96.0.1"])))), [true, true, false]);
+        assert_eq!(observe(watcher::Event::Delete(b)), [true, false, false]);
+        assert_eq!(observe(watcher::Event::Init), [true, false, false]);
+        assert_eq!(observe(watcher::Event::InitDone), [false, false, false]);
+    }
 }

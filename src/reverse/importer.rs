@@ -340,7 +340,8 @@ impl Running {
             let creating = self.creating.iter().filter(|&(key, &of)| of == index && is_new(key)).count();
             self.cluster.count(import) + creating < import.max_services
         };
-        let planned = plan(&key, self.claims.of(&key), &self.registries, &state, has_room);
+        let is_virtual = |ip| self.cluster.is_virtual(ip);
+        let planned = plan(&key, self.claims.of(&key), &self.registries, &state, has_room, is_virtual);
         self.report(&key, state.service.as_ref(), planned.refused);
         if planned.changes.is_empty() {
             self.failures.remove(&key);

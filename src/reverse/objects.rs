@@ -213,3 +213,47 @@ fn subsets(backends: &Backends) -> Vec<Value> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { cluster: "c".to_owned(), lease: "n/zoobridge".to_owned() }
+    }
+
+    #[test]
+    fn p21_endpoints_are_marked_so_that_nobody_mirrors_them() {
+        let backends = Backends::from([("10.0.0.1:80".parse().unwrap(), true)]);
+        let change = Change::Endpoints { was: None, backends: backends.clone(), service_uid: "u".into() };
+        let body = identity().body(&ServiceKey::new("n", "orders"), &change).unwrap();
+        assert_eq!(body["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"], "true");
+        let mut object: Endpoints = serde_json::from_value(body).unwrap();
+        let is_written = |object: &Endpoints| matches!(identity().endpoints(object), EndpointsThere::Ours(_, Some(there)) if there == backends);
+        assert!(is_written(&object));
+        object.metadata.labels.as_mut().unwrap().remove(SKIP_MIRROR);
+        assert!(!is_written(&object), "without the mark they are written again");
+    }
+
+    #[test]
+    fn p33_a_slice_is_owned_by_the_service_of_its_own_namespace() {
+        let change = Change::Slice {
+            was: None,
+            name: "orders-0".to_owned(),
+            family: Family::Ipv4,
+            port: 80,
+            members: Members::from([([10, 0, 0, 1].into(), true)]),
+            service_uid: "u".into(),
+        };
+        let body = identity().body(&ServiceKey::new("n", "orders"), &change).unwrap();
+        let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "orders", "uid": "u"});
+        assert_eq!(
+            body["metadata"]["ownerReferences"],
+            json!([owner]),
+            "an owner reference knows no namespace"
+        );
+        // Where it is written is the key's namespace, which is the Service's.
+        assert_eq!(body["metadata"].get("namespace"), None);
+        assert_eq!(body["metadata"]["labels"][SERVICE_NAME], "orders");
+    }
+}

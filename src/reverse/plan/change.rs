@@ -1,7 +1,7 @@
 //! From what is there under one Service's name to what should be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::names;
@@ -82,7 +82,8 @@ pub struct Plan {
 const ENDPOINTS: usize = 1_000;
 
 /// Plans the Service `key`. `claims` are the sources of which instances are registered and whose Services have
-/// this name; `has_room` says whether an import may have one more Service.
+/// this name; `has_room` says whether an import may have one more Service, `is_virtual` whether an address is a
+/// Service's own.
 ///
 /// | there is | and | so |
 /// |---|---|---|
@@ -100,6 +101,7 @@ pub fn plan(
     imports: &[Registry],
     state: &State,
     has_room: impl Fn(usize) -> bool,
+    is_virtual: impl Fn(IpAddr) -> bool,
 ) -> Plan {
     let mut plan = Plan::default();
     let winner = match &state.service {
@@ -108,7 +110,7 @@ pub fn plan(
             return plan;
         }
         Some(ServiceThere::Ours(ours)) if ours.is_terminating => return plan,
-        Some(ServiceThere::Ours(ours)) => plan.goes_on(key, ours, claims, imports, state),
+        Some(ServiceThere::Ours(ours)) => plan.goes_on(key, ours, claims, imports, state, is_virtual),
         None => claims.iter().next().and_then(|(claim, backends)| {
             if !has_room(claim.import) {
                 let limit = imports[claim.import].import().max_services;
@@ -137,6 +139,7 @@ impl Plan {
         claims: &BTreeMap<Claim, Backends>,
         imports: &[Registry],
         state: &State,
+        is_virtual: impl Fn(IpAddr) -> bool,
     ) -> Option<Claim> {
         let import = imports.iter().position(|registry| {
             registry.import().name == ours.import && *registry.import().namespace == *key.namespace
@@ -167,6 +170,13 @@ impl Plan {
         }
         let none = Backends::new();
         let mut backends = claims.get(&claim).unwrap_or(&none);
+        let reachable: Backends;
+        if let Some(ip) = backends.keys().map(SocketAddr::ip).find(|ip| is_virtual(*ip)) {
+            self.refused.insert(Refused::Virtual { what: claim.source.clone(), ip });
+            let real = backends.iter().filter(|(address, _)| !is_virtual(address.ip()));
+            reachable = real.map(|(address, ready)| (*address, *ready)).collect();
+            backends = &reachable;
+        }
         let limited = limited(backends, registry.import().max_endpoints, state);
         if let Some(limited) = &limited {
             let limit = limited.len();

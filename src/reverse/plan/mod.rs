@@ -43,6 +43,16 @@ pub enum Refused {
     /// Somebody gave the Service a selector.
     #[error("{0} is not imported any more: this Service has a selector, so its slices are not ours alone")]
     Selector(Source),
+    /// kube-proxy does not lead from one Service to another.
+    #[error(
+        "endpoint {ip} of {what} is not imported: it is the address of a Service, where no call would arrive"
+    )]
+    Virtual {
+        /// What is registered.
+        what: Source,
+        /// The first of its addresses that is a Service's.
+        ip: std::net::IpAddr,
+    },
     /// The import has its fill.
     #[error("{what} is not imported: the import has {limit} Services, its maxServices")]
     TooManyServices {
@@ -68,6 +78,7 @@ impl Refused {
         match self {
             Refused::Foreign(what) | Refused::ForeignEndpoints(what) | Refused::Selector(what) => what,
             Refused::Taken { what, .. }
+            | Refused::Virtual { what, .. }
             | Refused::TooManyServices { what, .. }
             | Refused::TooManyEndpoints { what, .. } => what,
         }
@@ -80,6 +91,7 @@ impl Refused {
             Refused::Foreign(_) | Refused::ForeignEndpoints(_) => "NotOurs",
             Refused::Taken { .. } => "NameTaken",
             Refused::Selector(_) => "HasSelector",
+            Refused::Virtual { .. } => "ServiceAddress",
             Refused::TooManyServices { .. } => "TooManyServices",
             Refused::TooManyEndpoints { .. } => "TooManyEndpoints",
         }

@@ -1,7 +1,7 @@
 //! What every plan keeps, over arbitrary registries and whatever is there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use zk_wire::ids::{SessionId, Zxid};
@@ -9,6 +9,9 @@ use zk_wire::ids::{SessionId, Zxid};
 use super::*;
 use crate::format::Registered;
 use crate::model::{ServiceKey, ZnodePath};
+
+/// The address of some Service.
+const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 250));
 
 type Instances = BTreeMap<(u8, u16), bool>;
 
@@ -46,7 +49,8 @@ fn key() -> ServiceKey {
 fn planned(registry: &Registry, state: &State) -> Plan {
     let sources = registry.sources(&directory_path(), |_| false).into_iter();
     let claims = sources.map(|(source, backends)| (Claim { import: 0, source }, backends)).collect();
-    plan(&key(), &claims, std::slice::from_ref(registry), state, |_| true)
+    let is_virtual = |ip| ip == VIRTUAL;
+    plan(&key(), &claims, std::slice::from_ref(registry), state, |_| true, is_virtual)
 }
 
 fn version(number: u64) -> Version {
@@ -177,8 +181,32 @@ fn a_service_of_an_import_that_is_no_more_goes() {
     let mut state = State::default();
     let registry = registry(Some(&Instances::from([((1, 80), true)])));
     settle(&registry, &mut state);
-    let changes = plan(&key(), &BTreeMap::new(), &[], &state, |_| true).changes;
+    let changes = plan(&key(), &BTreeMap::new(), &[], &state, |_| true, |_| false).changes;
     assert!(matches!(changes[0], Change::DeleteService { .. }), "{changes:?}");
     changes.into_iter().for_each(|change| carry_out(change, &mut state));
     assert_eq!(state, State::default());
+}
+
+fn source() -> Source {
+    Source { directory: directory_path(), service: "orders".to_owned() }
+}
+
+#[test]
+fn p32b_the_address_of_a_service_is_no_endpoint() {
+    let registry = registry(Some(&Instances::from([((1, 80), true), ((250, 80), true), ((250, 81), true)])));
+    let mut state = State::default();
+    settle(&registry, &mut state);
+    assert_eq!(there(&state), [(SocketAddr::from(([10, 0, 0, 1], 80)), true)].into());
+    let refused = planned(&registry, &state).refused;
+    assert_eq!(refused, [Refused::Virtual { what: source(), ip: VIRTUAL }].into());
+}
+
+#[test]
+fn p34_a_service_that_somebody_gave_a_selector_is_not_ours_alone_and_nothing_is_written() {
+    let mut state = State::default();
+    settle(&registry(Some(&Instances::from([((1, 80), true)]))), &mut state);
+    let Some(ServiceThere::Ours(ours)) = &mut state.service else { panic!("{:?}", state.service) };
+    ours.has_selector = true;
+    let planned = planned(&registry(Some(&Instances::from([((2, 80), true)]))), &state);
+    assert_eq!((planned.changes, planned.refused), (vec![], [Refused::Selector(source())].into()));
 }
