@@ -74,3 +74,16 @@ impl WatchMetrics {
         self.errors.inc(watched);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p20_endpoints_are_never_read() {
+        let watched: Vec<_> = Watched::ALL.iter().map(|watched| watched.value()).collect();
+        assert_eq!(watched, ["Service", "EndpointSlice", "Node"]);
+        let rights = include_str!("../../deploy/kustomize/bridge/rbac.yaml");
+        assert!(rights.contains("[endpointslices]") && !rights.contains("[endpoints]"));
+    }
+}

@@ -397,3 +397,16 @@ proptest! {
         prop_assert_eq!(desired.wake, None);
     }
 }
+
+#[test]
+fn p19_what_was_published_of_a_selector_stays_when_that_goes() {
+    let mut service = both();
+    let (first, _) = plan(&service, &[slice(&[(1, true), (2, true)])], &Leaves::new());
+    service.has_selector = false;
+    let (left, changes) = plan(&service, &[slice(&[(1, true), (2, false)])], &held(&first));
+    let reasons: BTreeSet<_> = left.refusals.iter().map(Refusal::event_reason).collect();
+    assert_eq!(reasons, ["EndpointsIgnored"].into());
+    assert!(changes.creates.is_empty() && changes.replaced.is_empty());
+    assert!(changes.gone.iter().all(|path| path.as_str().contains("10.0.0.2")), "{:?}", changes.gone);
+    assert_eq!(changes.gone.len(), 3);
+}

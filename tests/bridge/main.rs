@@ -7,6 +7,7 @@ mod many;
 mod metrics;
 mod replicas;
 mod scrape;
+mod views;
 mod world;
 
 use std::time::Duration;
