@@ -1,6 +1,7 @@
 //! The command line: what was typed, and which command that is. Each command has its file.
 
 mod bench;
+mod config;
 mod demo;
 mod run;
 mod server;
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Measures.
     Bench(bench::Args),
+    /// Checks a configuration.
+    Config(config::Args),
     /// Shows everything in one process, with neither cluster nor ZooKeeper.
     Demo(demo::Args),
     /// Bridges Kubernetes and ZooKeeper.
@@ -41,9 +44,17 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end. Exit codes: 0 success, 1 failure, 2 a command line that makes no sense.
+    /// Runs the command to its end. Exit codes: 0 success, 1 failure, 2 a command line that makes no sense, or a
+    /// configuration to check that cannot be read.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        if let Command::Config(args) = &self.command {
+            return match config::run(args) {
+                Ok(config::Verdict::Good) => ExitCode::SUCCESS,
+                Ok(config::Verdict::Unreadable) => ExitCode::from(2),
+                Ok(config::Verdict::Bad) | Err(_) => ExitCode::FAILURE,
+            };
+        }
         match self.try_run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -57,7 +68,9 @@ impl Cli {
         // What their clients tell is told again by whoever asked them.
         let default = match self.command {
             Command::Bench(_) | Command::Demo(_) => "warn,tokio_zookeeper=off,kube_runtime::watcher=off",
-            Command::Run(_) | Command::Server(_) => "info,tokio_zookeeper=off,kube_runtime::watcher=off",
+            Command::Config(_) | Command::Run(_) | Command::Server(_) => {
+                "info,tokio_zookeeper=off,kube_runtime::watcher=off"
+            }
         };
         telemetry::start(self.log.as_deref().unwrap_or(default), self.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -65,6 +78,8 @@ impl Cli {
             match self.command {
                 Command::Bench(args) => bench::run(args).await,
                 Command::Demo(args) => demo::run(args).await,
+                // Answered already.
+                Command::Config(_) => Ok(()),
                 Command::Run(args) => run::run(args).await,
                 Command::Server(args) => server::run(args).await,
             }

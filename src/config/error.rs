@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::mistake::{Mistake, lines};
+
 /// Why a configuration is none.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -14,13 +16,13 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// Not YAML, or not what is expected there; the text says where.
-    #[error("{path} makes no sense:\n{reason}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and reason.
-        reason: String,
+    /// It makes no sense, for all these reasons.
+    #[error("{}", lines(.file.as_deref(), .mistakes))]
+    Mistakes {
+        /// The file, if it is one.
+        file: Option<PathBuf>,
+        /// At least one, in the order of their places.
+        mistakes: Vec<Mistake>,
     },
     /// Two paths of which one would hold what belongs to the other.
     #[error("{key}: {value:?} and {other_key}: {other:?} overlap; neither may be the other or be below it")]
@@ -44,4 +46,15 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl ConfigError {
+    /// The keys that it is about, the first one first.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        match self {
+            ConfigError::Overlap { key, other_key, .. } => vec![key, other_key],
+            ConfigError::Value { key, .. } => vec![key],
+            ConfigError::Read { .. } | ConfigError::Mistakes { .. } => Vec::new(),
+        }
+    }
 }

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use super::value::from_text;
 
 /// Metrics and health.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Http {
     /// Where to listen; port 0 takes a free one.
     #[serde(deserialize_with = "from_text")]
+    #[schemars(with = "String")]
     pub address: SocketAddr,
 }
 

@@ -1,7 +1,9 @@
 //! What an administrator writes, in `zoobridge.yaml`. `config/zoobridge.yaml` is the annotated sample.
 
+mod document;
 mod error;
 mod http;
+mod mistake;
 mod paths;
 mod replicas;
 #[cfg(test)]
@@ -9,7 +11,7 @@ mod tests;
 mod value;
 mod zookeeper;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,14 +20,16 @@ use crate::model::ZnodePath;
 use crate::plan::{Roots, Rules};
 use crate::reverse::plan::{Import, is_label};
 
+use document::Document;
 pub use error::ConfigError;
 pub use http::Http;
+pub use mistake::{Mistake, Place};
 pub use paths::Paths;
 pub use replicas::{LeaderElection, Sessions};
 pub use zookeeper::ZooKeeper;
 
 /// The whole configuration, with defaults for whatever was not written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
     /// Names this cluster in ZooKeeper: part of our own paths.
@@ -58,12 +62,14 @@ impl Config {
     /// # Errors
     /// It cannot be read or makes no sense.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        Self::load_document(path).map(|(config, _)| config)
+    }
+
+    /// The same, with the text as it stands there.
+    fn load_document(path: &Path) -> Result<(Config, Document), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|error| match error {
-            ConfigError::Parse { reason, .. } => ConfigError::Parse { path: path.to_owned(), reason },
-            other => other,
-        })
+        Self::read(&text).map_err(|mistakes| ConfigError::Mistakes { file: Some(path.to_owned()), mistakes })
     }
 
     /// Reads text.
@@ -71,60 +77,103 @@ impl Config {
     /// # Errors
     /// It makes no sense.
     pub fn parse(yaml: &str) -> Result<Config, ConfigError> {
-        let config: Config = serde_saphyr::from_str(yaml).map_err(|error| ConfigError::Parse {
-            path: PathBuf::from("the configuration"),
-            reason: error.to_string(),
-        })?;
-        config.paths.check()?;
-        config.fence_directory()?;
-        config.check_imports()?;
-        config.zookeeper.check()?;
-        if config.sessions.limit == 0 {
-            return Err(ConfigError::Value {
+        let read = Self::read(yaml).map_err(|mistakes| ConfigError::Mistakes { file: None, mistakes });
+        read.map(|(config, _)| config)
+    }
+
+    /// The JSON Schema of the file. It holds for whatever [`Config::parse`] takes.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Config);
+        schema.insert("title".to_owned(), "zoobridge.yaml".into());
+        let mut schema = schema.to_value();
+        write_durations(&mut schema);
+        schema
+    }
+
+    /// All mistakes, in the order of their places.
+    fn read(yaml: &str) -> Result<(Config, Document), Vec<Mistake>> {
+        let document = Document::parse(yaml).map_err(|mistake| vec![mistake])?;
+        let (config, mut mistakes) = document.read::<Config>();
+        let wrong = config.as_ref().map(Config::check).unwrap_or_default();
+        for error in wrong {
+            let keys = error.keys();
+            // What follows from a value that could not be read says nothing.
+            let follows = |key: &str| mistakes.iter().any(|mistake| key == mistake.key);
+            if keys.iter().any(|key| follows(key)) {
+                continue;
+            }
+            let key = keys.first().map(|&key| key.to_owned()).unwrap_or_default();
+            let text = error.to_string();
+            let reason = text.strip_prefix(&format!("{key}: ")).unwrap_or(&text).to_owned();
+            mistakes.push(Mistake { place: document.place(&key), key, reason });
+        }
+        mistakes.sort_by_key(|mistake| mistake.place);
+        match config {
+            Some(config) if mistakes.is_empty() => Ok((config, document)),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// What is wrong with values that could be read.
+    fn check(&self) -> Vec<ConfigError> {
+        let mut wrong = Vec::new();
+        wrong.extend(self.paths.check());
+        wrong.extend(self.fence_directory().err());
+        wrong.extend(self.check_imports());
+        wrong.extend(self.zookeeper.check().err());
+        wrong.extend(self.check_replicas());
+        wrong
+    }
+
+    fn check_replicas(&self) -> Vec<ConfigError> {
+        let mut wrong = Vec::new();
+        if self.sessions.limit == 0 {
+            wrong.push(ConfigError::Value {
                 key: "sessions.limit".to_owned(),
                 value: "0".to_owned(),
                 reason: "leaves no session to publish with".to_owned(),
             });
         }
-        let session_timeout = config.zookeeper.session_timeout;
+        let session_timeout = self.zookeeper.session_timeout;
         // A fifth more passes before the others look, and they need time to attach.
-        if config.lease_duration() * 12 / 5 > session_timeout {
-            return Err(ConfigError::Value {
+        if self.lease_duration() * 12 / 5 > session_timeout {
+            wrong.push(ConfigError::Value {
                 key: "leaderElection.leaseDuration".to_owned(),
-                value: format!("{:?}", config.lease_duration()),
+                value: format!("{:?}", self.lease_duration()),
                 reason: format!(
                     "is too long for zookeeper.sessionTimeout {session_timeout:?}: sessions would expire before \
                      another replica takes over; at most 5/12 of it"
                 ),
             });
         }
-        Ok(config)
+        wrong
     }
 
     /// Each Service says by its labels which import of which cluster it is of.
-    fn check_imports(&self) -> Result<(), ConfigError> {
-        let own = self.paths.own()?;
-        let value = |key: &str, value: &str, reason: &str| ConfigError::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            reason: reason.to_owned(),
+    fn check_imports(&self) -> Vec<ConfigError> {
+        let mut wrong = Vec::new();
+        let mut value = |key: String, value: &str, reason: &str| {
+            wrong.push(ConfigError::Value { key, value: value.to_owned(), reason: reason.to_owned() });
         };
         if !self.imports.is_empty() && !is_label(&self.cluster) {
             let reason = "is no DNS label, and with imports it becomes a label of Services";
-            return Err(value("cluster", &self.cluster, reason));
+            value("cluster".to_owned(), &self.cluster, reason);
         }
         for (index, import) in self.imports.iter().enumerate() {
-            import.check().map_err(|(key, reason)| {
-                value("imports", &import.name, &format!("makes no sense: its {key} {reason}"))
-            })?;
-            if self.imports[..index].iter().any(|other| other.name == import.name) {
-                return Err(value("imports", &import.name, "is the name of two of them"));
+            let key = |name: &str| format!("imports[{index}].{name}");
+            if let Err((name, reason)) = import.check() {
+                value(key(name), &import.name, &format!("makes no sense: its {name} {reason}"));
             }
+            if self.imports[..index].iter().any(|other| other.name == import.name) {
+                value(key("name"), &import.name, "is the name of two of them");
+            }
+            let Ok(own) = self.paths.own() else { continue };
             if import.root == own || import.root.is_below(&own) || own.is_below(&import.root) {
-                return Err(value("imports", &import.name, "has a root that overlaps paths.own"));
+                value(key("root"), import.root.as_str(), "overlaps paths.own");
             }
         }
-        Ok(())
+        wrong
     }
 
     /// How long the Lease lasts without renewal.
@@ -153,6 +202,20 @@ impl Config {
             reason: format!("cannot be part of a path: {reason}"),
         };
         own.child(&self.cluster).and_then(|cluster| cluster.child("fence")).map_err(bad)
+    }
+}
+
+/// Defaults of times, as they are written in the file.
+fn write_durations(schema: &mut serde_json::Value) {
+    let part = |value: &serde_json::Value, name| value.get(name).and_then(serde_json::Value::as_u64);
+    if let (Some(seconds), Some(0)) = (part(schema, "secs"), part(schema, "nanos")) {
+        *schema = format!("{seconds}s").into();
+        return;
+    }
+    match schema {
+        serde_json::Value::Object(map) => map.values_mut().for_each(write_durations),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(write_durations),
+        _ => {}
     }
 }
 

@@ -55,6 +55,24 @@ impl From<BTreeMap<PathKey, String>> for Paths {
     }
 }
 
+impl schemars::JsonSchema for Paths {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Paths".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let Paths { own, formats } = Paths::default();
+        let keys = [("own", own)]
+            .into_iter()
+            .chain(formats.iter().map(|(format, path)| (format.name(), path.clone())));
+        let path = |(key, default): (&str, String)| {
+            (key.to_owned(), serde_json::json!({"type": "string", "pattern": "^/", "default": default}))
+        };
+        let properties: serde_json::Map<_, _> = keys.map(path).collect();
+        schemars::json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
+    }
+}
+
 impl Default for Paths {
     fn default() -> Self {
         Paths::from(BTreeMap::new())
@@ -64,26 +82,29 @@ impl Default for Paths {
 impl Paths {
     /// Whose a znode is follows from the path that it is below, and a directory of leaves holds nothing else.
     /// Formats whose leaves are read alike may have one root.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Vec<ConfigError> {
         let formats = self.formats.iter().map(|(format, value)| (PathKey::Format(*format), value));
-        let keys: Vec<_> = [(PathKey::Own, &self.own)].into_iter().chain(formats).collect();
-        for (index, &(key, value)) in keys.iter().enumerate() {
-            let this = path(&key.to_string(), value)?;
-            for &(other_key, other) in &keys[..index] {
-                let that = path(&other_key.to_string(), other)?;
-                let may_be_one = match (key, other_key) {
+        let (mut wrong, mut paths) = (Vec::new(), Vec::new());
+        for (key, value) in [(PathKey::Own, &self.own)].into_iter().chain(formats) {
+            match path(&key.to_string(), value) {
+                Ok(path) => paths.push((key, path)),
+                Err(error) => wrong.push(error),
+            }
+        }
+        for (index, (key, this)) in paths.iter().enumerate() {
+            for (other_key, that) in &paths[..index] {
+                let may_be_one = match (*key, *other_key) {
                     (PathKey::Format(this), PathKey::Format(that)) => this.may_share_a_root(that),
                     _ => false,
                 };
-                let overlap = this == that && !may_be_one || this.is_below(&that) || that.is_below(&this);
-                if overlap {
+                if this == that && !may_be_one || this.is_below(that) || that.is_below(this) {
                     let (key, other_key) = (key.to_string(), other_key.to_string());
-                    let (value, other) = (value.clone(), other.clone());
-                    return Err(ConfigError::Overlap { key, value, other_key, other });
+                    let (value, other) = (this.to_string(), that.to_string());
+                    wrong.push(ConfigError::Overlap { key, value, other_key, other });
                 }
             }
         }
-        Ok(())
+        wrong
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::value::some_duration;
 
 /// The Secret that keeps ids and passwords of sessions.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Sessions {
     /// Its name.
@@ -19,7 +19,7 @@ pub struct Sessions {
 }
 
 /// The Lease that the leading replica holds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct LeaderElection {
     /// Without it there may be one replica only.
@@ -31,6 +31,7 @@ pub struct LeaderElection {
     /// Others take over when the leader has not renewed it for so long; a third of the session timeout by
     /// default, so that they find its sessions alive.
     #[serde(deserialize_with = "some_duration")]
+    #[schemars(with = "String")]
     pub lease_duration: Option<Duration>,
 }
 

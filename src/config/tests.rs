@@ -52,7 +52,7 @@ fn what_makes_no_sense_is_told_with_its_place() {
         (&import("ports: [9-8]"), "9-8"),
         (&import("maxServices: 0"), "maxServices"),
         (&import("root: services"), "starts with '/'"),
-        (&import("root: /zoobridge/x"), "paths.own"),
+        (&import("root: /zoobridge/x"), "imports[0].root"),
         (&import("root: /"), "paths.own"),
         (&import("names: ['[a']"), "[a"),
         (&import("port: 80"), "port"),
@@ -117,4 +117,65 @@ fn a_path_that_is_none_is_told_with_its_rule() {
             assert!(error.contains(&format!("paths.{key}")) && error.contains(rule), "{error}");
         }
     }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let yaml = "\
+cluster: a/b
+zookeeper:
+  connect: zk
+  sessionTimeout: 1s
+paths:
+  curator: services
+  dubbo: /zoobridge
+  nerve: /zoobridge
+sessions:
+  limit: -1
+rules:
+  - formats: [curato]
+  - formats: [dubbo]
+    name: ['a.*']
+  - services: [a]
+imports:
+  - {name: a, format: curator, root: /a, namespace: B, addresses: [10.0.0.1/8]}
+  - {name: a, format: curator, root: /a, namespace: B, addresses: [10.0.0.0/8]}
+";
+    let Err(ConfigError::Mistakes { mistakes, .. }) = Config::parse(yaml) else { panic!("it is taken") };
+    let told: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+    let begin = [
+        "1:1: cluster: \"a/b\"",
+        "4:3: zookeeper.sessionTimeout: \"1s\"",
+        "6:3: paths.curator: \"services\"",
+        "7:3: paths.dubbo: \"/zoobridge\" and",
+        "8:3: paths.nerve: \"/zoobridge\" and",
+        "10:3: sessions.limit: invalid value: integer `-1`",
+        "12:15: rules[0].formats[0]: unknown variant `curato`, expected one of `curator`",
+        "14:5: rules[1].name: unknown field `name`, expected one of `namespaces`",
+        "15:5: rules[2]: missing field `formats`",
+        "17:68: imports[0].addresses[0]:",
+    ];
+    for begin in begin {
+        assert!(told.iter().any(|told| told.starts_with(begin)), "there is no {begin}: {told:#?}");
+    }
+    assert!(mistakes.is_sorted_by_key(|mistake| mistake.place), "{told:#?}");
+}
+
+#[test]
+fn what_is_missing_or_no_yaml_is_told_too() {
+    let told = |yaml: &str| Config::parse(yaml).unwrap_err().to_string();
+    assert_eq!(told("{}"), "missing field `zookeeper`");
+    assert_eq!(told("zookeeper: {}\nrules: []"), "1:1: zookeeper: missing field `connect`");
+    for yaml in ["", "rules", "[]", "a: [", "a: 1\na: 2", "? {a: b}\n: c"] {
+        assert!(!told(yaml).is_empty(), "{yaml}");
+    }
+}
+
+/// The committed file is what `zoobridge config schema` prints.
+#[test]
+fn the_schema_is_that_of_the_types() {
+    let committed: serde_json::Value =
+        serde_json::from_str(include_str!("../../config/zoobridge.schema.json")).unwrap();
+    let now = Config::schema();
+    assert_eq!(committed, now, "write it anew: zoobridge config schema > config/zoobridge.schema.json");
 }

@@ -10,14 +10,16 @@ use super::ConfigError;
 use super::value::{duration, from_text};
 
 /// The ensemble and how to talk to it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ZooKeeper {
     /// `host:port,…/chroot`.
     #[serde(deserialize_with = "from_text")]
+    #[schemars(with = "String")]
     pub connect: ConnectString,
     /// How long znodes outlive the bridge.
     #[serde(default = "default_session_timeout", deserialize_with = "duration")]
+    #[schemars(with = "String")]
     pub session_timeout: Duration,
     /// A file with `user:password` for the digest scheme.
     #[serde(default)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// The kinds of addresses. A Service asks for one by annotation, rules grant them by these names: pods are
 /// behind what Kubernetes says of them, the others are what somebody wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressKind {
     /// Ready pods, as Kubernetes' own controller puts them into slices. What is published unless asked for

@@ -6,12 +6,12 @@ use crate::format::Format;
 use crate::model::{AddressKind, ServiceKey};
 
 /// All rules. Whatever none of them grants is not published.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Rules(pub Vec<Rule>);
 
 /// One grant. An empty list of patterns, formats or addresses grants nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rule {
     /// Which namespaces.
@@ -34,9 +34,9 @@ pub struct Rule {
 }
 
 /// A shell pattern: `*`, `?`, `[a-z]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
-pub struct Pattern(glob::Pattern);
+pub struct Pattern(#[schemars(with = "String")] glob::Pattern);
 
 /// Why a string is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

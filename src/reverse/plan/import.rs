@@ -11,7 +11,7 @@ use crate::model::{Cidr, ZnodePath};
 use crate::plan::{Pattern, anything, matches};
 
 /// One root of a registry. Whoever may write below it is trusted as far as this says and no further.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Import {
     /// Names it on each Service that comes of it.
@@ -19,6 +19,7 @@ pub struct Import {
     /// How instances are written there.
     pub format: Format,
     /// Where they are: services or interfaces are its children.
+    #[schemars(with = "String")]
     pub root: ZnodePath,
     /// The namespace of its Services.
     pub namespace: String,
@@ -27,9 +28,11 @@ pub struct Import {
     pub names: Vec<Pattern>,
     /// Which addresses endpoints may have. There is no default: whoever can write to the registry could lead
     /// traffic anywhere.
+    #[schemars(with = "Vec<String>")]
     pub addresses: Vec<Cidr>,
     /// Which ports.
     #[serde(default = "all_ports")]
+    #[schemars(with = "Vec<PortText>")]
     pub ports: Vec<PortRange>,
     /// The port of its Services. By default each gets the lowest port of its instances when it is created, and
     /// keeps that.
@@ -57,7 +60,7 @@ pub struct PortRange {
     last: u16,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum PortText {
     Number(u16),
