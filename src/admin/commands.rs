@@ -290,6 +290,7 @@ async fn server_stats(reporter: &Reporter) -> Option<Object> {
     let bytes = move || (directory_bytes(&data), directory_bytes(&log));
     let (data, log) = tokio::task::spawn_blocking(bytes).await.ok()?;
     let View { stats, connections, outstanding, zxid, znodes, .. } = report.view;
+    let slow_syncs = reporter.facts.tally.slow_syncs.load(Ordering::Relaxed);
     let size = stats.response_size;
     let of_size = |bytes: u64| if size.count() == 0 { json!(-1) } else { json!(bytes) };
     let response = Object::default()
@@ -299,7 +300,7 @@ async fn server_stats(reporter: &Reporter) -> Option<Object> {
     let server = Object::default()
         .with("packets_sent", stats.sent)
         .with("packets_received", stats.received)
-        .with("fsync_threshold_exceed_count", 0)
+        .with("fsync_threshold_exceed_count", slow_syncs)
         .with("client_response_stats", response.clone())
         .with("provider_null", false)
         .with("data_dir_size", data)

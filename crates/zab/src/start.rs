@@ -128,10 +128,11 @@ impl Server {
         let (questions, questions_rx) = mpsc::channel(QUESTIONS);
         let log_tally = Arc::clone(&tally);
         let log_stop = stop.clone();
+        let slow_sync = config.slow_sync;
         let log_ended = std::thread::Builder::new()
             .name("zab-log".to_owned())
             .spawn(move || {
-                let ended = log_thread::run(storage, &log_rx, &logged, &log_tally);
+                let ended = log_thread::run(storage, &log_rx, &logged, &log_tally, slow_sync);
                 log_stop.cancel();
                 ended
             })

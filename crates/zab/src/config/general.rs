@@ -20,6 +20,7 @@ pub(super) const KEYS: &[Group] = &[
             "snapCount",
             "preAllocSize",
             "forceSync",
+            "fsync.warningthresholdms",
             "autopurge.snapRetainCount",
             "jute.maxbuffer",
             "extendedTypesEnabled",
@@ -156,10 +157,6 @@ pub(super) const KEYS: &[Group] = &[
             "the digest of the tree, the last zxid and closed sessions' znodes are always written",
         ),
         keys: &["digest.enabled", "serializeLastProcessedZxid.enabled", "closeSessionTxn.enabled"],
-    },
-    Group {
-        treatment: Warned("how long a sync takes is in the metric fsynctime"),
-        keys: &["fsync.warningthresholdms"],
     },
     Group {
         treatment: Warned("no statistics by path are kept"),

@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub snap_count: u32,
     /// `preAllocSize`: bytes by which the log file grows.
     pub pre_alloc_bytes: u64,
+    /// A sync of the log that takes longer is warned of and counted (`fsync.warningthresholdms`).
+    pub slow_sync: Duration,
     /// `forceSync`: wait for the disk before a write is acknowledged.
     pub force_sync: bool,
     /// `autopurge.snapRetainCount`: snapshots kept; at least 3.
@@ -91,6 +93,7 @@ impl ServerConfig {
             max_session_timeout_ms: 0,
             snap_count: 100_000,
             pre_alloc_bytes: 64 << 20,
+            slow_sync: Duration::from_secs(1),
             force_sync: true,
             snapshots_retained: MIN_RETAINED,
             storage: StorageConfig::default(),
@@ -183,6 +186,7 @@ impl ServerConfig {
             "maxSessionTimeout" => self.max_session_timeout_ms = setting.timeout()?,
             "snapCount" => self.snap_count = setting.number(2, 1 << 31)? as u32,
             "preAllocSize" => self.pre_alloc_bytes = setting.number(0, 1 << 21)? * 1024,
+            "fsync.warningthresholdms" => self.slow_sync = Duration::from_millis(setting.number(0, 1 << 31)?),
             "forceSync" => self.force_sync = setting.yes_or_no()?,
             "autopurge.snapRetainCount" => self.snapshots_retained = retained(setting)?,
             "jute.maxbuffer" => self.max_buffer = setting.number(1024, 1 << 30)? as usize,

@@ -94,6 +94,7 @@ impl Shared {
         handles: mpsc::UnboundedSender<(ConnectionId, Handle)>,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        let handshakes = Arc::clone(&words.tally().handshakes);
         Arc::new(Shared {
             max_connections: limits.connections,
             max_frame,
@@ -105,7 +106,7 @@ impl Shared {
             stop,
             last_id: AtomicU64::new(0),
             connections: Arc::default(),
-            handshakes: Arc::default(),
+            handshakes,
         })
     }
 

@@ -1,7 +1,8 @@
 //! The thread that owns the log: whatever has gathered while the disk was syncing shares the next sync.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -33,6 +34,7 @@ pub fn run(
     requests: &mpsc::Receiver<LogRequest>,
     logged: &UnboundedSender<Zxid>,
     tally: &Tally,
+    slow: Duration,
 ) -> Result<(), StorageError> {
     let mut entry = Vec::new();
     while let Ok(first) = requests.recv() {
@@ -54,7 +56,16 @@ pub fn run(
         if let Some(zxid) = last {
             let began = Instant::now();
             storage.sync()?;
-            tally.syncs.add(began.elapsed());
+            let took = began.elapsed();
+            if took > slow {
+                tally.slow_syncs.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    took_ms = took.as_millis(),
+                    transactions = appended,
+                    "a sync of the log took long, and all writes waited for it (fsync.warningthresholdms)"
+                );
+            }
+            tally.syncs.add(took);
             tally.sync_batches.add_amount(appended);
             // The driver is gone only when the server stops; what was logged stays logged.
             let _ = logged.send(zxid);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,10 @@ pub const TRACE_MASK: i64 = 0b1_0011_0010;
 pub struct Tally {
     /// Writes of the log with their syncs.
     pub syncs: Taken,
+    /// Syncs that took longer than `fsync.warningthresholdms`.
+    pub slow_syncs: AtomicU64,
+    /// TLS handshakes under way.
+    pub handshakes: Arc<AtomicUsize>,
     /// Transactions that shared a sync.
     pub sync_batches: Taken,
     /// Snapshots while serving.
@@ -140,6 +144,7 @@ impl Facts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (gauge, counter, summary) = (Metric::gauge, Metric::counter, Metric::summary);
         let (open, limit) = process::descriptors();
+        let handshakes = tally.handshakes.load(Ordering::Relaxed) as u64;
         let uptime_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
         let mut metrics = of_core(view);
         metrics.extend([
@@ -151,7 +156,7 @@ impl Facts {
                 "Always 0: none is dropped by chance.",
                 Number::Fraction(0.0),
             ),
-            gauge("outstanding_tls_handshake", "TLS handshakes under way.", Number::Whole(0)),
+            gauge("outstanding_tls_handshake", "TLS handshakes under way.", handshakes.into()),
             gauge("non_mtls_remote_conn_count", "Members without TLS; there are none.", Number::Whole(0)),
             gauge("non_mtls_local_conn_count", "Clients of members without TLS; none.", Number::Whole(0)),
             counter("connection_rejected", "Connections beyond maxClientCnxns.", count(&tally.rejected)),

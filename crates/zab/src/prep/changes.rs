@@ -75,11 +75,9 @@ impl Changes {
         if let Some(record) = self.nodes.get(path) {
             return record.node.clone();
         }
-        tree.get(path).map(|node| FutureNode {
-            data: node.copied_data(),
-            acl: tree.acl(node.acl),
-            stat: node.stat,
-            children: node.children.len(),
+        tree.get(path).map(|node| {
+            let (acl, stat) = node.acl_and_stat();
+            FutureNode { data: node.copied_data(), acl: tree.acl(acl), stat, children: node.children.len() }
         })
     }
 

@@ -169,7 +169,7 @@ impl Core {
     /// Who may do what with the root.
     #[must_use]
     pub fn root_acl(&self) -> Arc<[Acl]> {
-        self.tree.get("").map_or_else(|| Arc::from([]), |root| self.tree.acl(root.acl))
+        self.tree.get("").map_or_else(|| Arc::from([]), |root| self.tree.acl(root.acl()))
     }
 
     /// `srst`.

@@ -121,7 +121,7 @@ impl Read<'_> {
 
     fn get_acl(&self, path: &str) -> Result<Response, ErrorCode> {
         let node = self.tree.get(path).ok_or(ErrorCode::NoNode)?;
-        let acl = self.tree.acl(node.acl);
+        let acl = self.tree.acl(node.acl());
         if !access::may_read_acl(self.who, &acl) {
             return Err(ErrorCode::NoAuth);
         }
@@ -167,7 +167,9 @@ impl Read<'_> {
         for path in &r.data {
             let missed = match self.tree.get(path) {
                 None => Some(EventType::NodeDeleted),
-                Some(node) => (node.stat.mzxid > r.relative_zxid).then_some(EventType::NodeDataChanged),
+                Some(node) => {
+                    (node.persisted().mzxid > r.relative_zxid).then_some(EventType::NodeDataChanged)
+                }
             };
             self.register_or_report(path, Watch::Data, missed, events);
         }
@@ -178,7 +180,9 @@ impl Read<'_> {
         for path in &r.child {
             let missed = match self.tree.get(path) {
                 None => Some(EventType::NodeDeleted),
-                Some(node) => (node.stat.pzxid > r.relative_zxid).then_some(EventType::NodeChildrenChanged),
+                Some(node) => {
+                    (node.persisted().pzxid > r.relative_zxid).then_some(EventType::NodeChildrenChanged)
+                }
             };
             self.register_or_report(path, Watch::Child, missed, events);
         }
@@ -235,8 +239,8 @@ impl Read<'_> {
     }
 
     fn may_read(&self, node: &Node) -> Result<(), ErrorCode> {
-        let granted = node.acl == crate::tree::acl_table::OPEN_ACL
-            || self.who.may(perms::READ, &self.tree.acl(node.acl));
+        let granted = node.acl() == crate::tree::acl_table::OPEN_ACL
+            || self.who.may(perms::READ, &self.tree.acl(node.acl()));
         if granted { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 }

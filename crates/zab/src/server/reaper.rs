@@ -78,11 +78,12 @@ impl Reaper {
     }
 
     fn is_due(&self, now: Now, node: &Node) -> bool {
-        let age_ms = now.wall_ms.saturating_sub(node.stat.mtime);
+        let stat = node.persisted();
+        let age_ms = now.wall_ms.saturating_sub(stat.mtime);
         let older_than = |limit: Duration| i128::from(age_ms) > limit.as_millis() as i128;
         node.children.is_empty()
-            && match Owner::of(node.stat.ephemeral_owner) {
-                Owner::Container => node.stat.cversion > 0 || self.config.never_used.is_some_and(older_than),
+            && match Owner::of(stat.ephemeral_owner) {
+                Owner::Container => stat.cversion > 0 || self.config.never_used.is_some_and(older_than),
                 Owner::Ttl(ttl_ms) => ttl_ms != 0 && age_ms > ttl_ms,
                 Owner::None | Owner::Session(_) => false,
             }

@@ -47,7 +47,8 @@ impl SnapshotPart {
                 let end = (tree.last_zxid(), TxnDigest::new(tree.digest()));
                 return SnapshotPart { nodes, end: Some(end) };
             };
-            write_node(path, node.data(), node.acl, &node.stat, &mut nodes);
+            let (acl, stat) = node.acl_and_stat();
+            write_node(path, node.data(), acl, &stat, &mut nodes);
         }
         SnapshotPart { nodes, end: None }
     }

@@ -29,11 +29,13 @@ pub(super) struct LogWriter {
     failed: bool,
 }
 
-/// The newest log: written ≤ size.
+/// The newest log: written ≤ zeroed ≤ size.
 struct Current {
     file: NamedFile,
     /// Bytes of header and records in the file.
     written: u64,
+    /// Up to here there are blocks on the disk that hold something, if only zeros.
+    zeroed: u64,
     /// Bytes of the file, zeros included.
     size: u64,
     /// Is the file's name durable?
@@ -138,7 +140,7 @@ impl LogWriter {
     fn start(&mut self, zxid: Zxid) -> Result<(), StorageError> {
         let file = self.files.create(&self.directories.log(zxid))?;
         FileHeader::LOG.write(&mut self.buffer);
-        self.current = Some(Current { file, written: 0, size: 0, named: false, dirty: false });
+        self.current = Some(Current { file, written: 0, zeroed: 0, size: 0, named: false, dirty: false });
         Ok(())
     }
 
@@ -156,6 +158,7 @@ impl LogWriter {
         current.dirty = true;
         current.reserve(end, self.options.pre_alloc_bytes)?;
         current.file.write_at(&self.buffer, current.written)?;
+        current.write_zeros(end, self.options.pre_alloc_bytes / ZEROED_PARTS)?;
         current.written = end;
         current.size = current.size.max(end);
         self.buffer.clear();
@@ -165,6 +168,24 @@ impl LogWriter {
 }
 
 impl Current {
+    /// When the records have come to the end of the zeros, writes more of them. A full disk is no error here either.
+    fn write_zeros(&mut self, end: u64, step: u64) -> Result<(), StorageError> {
+        if end <= self.zeroed {
+            return Ok(());
+        }
+        let until = self.size.min(end + step.min(MAX_ZEROED));
+        self.zeroed = end;
+        while self.zeroed < until {
+            let zeros = &ZEROS[..ZEROS.len().min((until - self.zeroed) as usize)];
+            match self.file.write_at(zeros, self.zeroed) {
+                Ok(()) => self.zeroed += zeros.len() as u64,
+                Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the file longer if the batch ends close to its end. A full disk is no error here: the batch may
     /// still fit.
     fn reserve(&mut self, end: u64, step: u64) -> Result<(), StorageError> {
@@ -197,6 +218,16 @@ fn padded_size(end: u64, size: u64, step: u64) -> u64 {
 /// A batch is written at the latest when it has so many bytes: large enough for few system calls, small
 /// enough to keep the page cache busy before the sync.
 const MAX_BUFFERED: usize = 1 << 20;
+
+/// At a time, so small a part of the pre-allocated bytes is written with zeros. A record that overwrites zeros
+/// costs one write to the disk; one in blocks that were only reserved makes the file system commit that they are
+/// in use now, and its sync waits for the journal (PostgreSQL: `wal_init_zero`).
+const ZEROED_PARTS: u64 = 64;
+
+/// As many at most, however much is pre-allocated: a sync waits for them.
+const MAX_ZEROED: u64 = 1 << 20;
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// `FilePadding.calculateFileSizeWithPadding`.
 const PADDING_MARGIN: u64 = 4096;

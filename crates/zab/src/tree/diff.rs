@@ -1,5 +1,6 @@
 //! What is different between two trees.
 
+use super::node::Node;
 use super::{ROOT, Tree};
 
 /// A znode that is not the same in both.
@@ -38,12 +39,13 @@ pub fn diff(earlier: &Tree, later: &Tree) -> Vec<Difference> {
         found.push(Difference { path, kind });
     };
     let Ok::<(), std::convert::Infallible>(()) = later.walk(|path, now| {
-        let kind = match earlier.get(path) {
+        let now = now.persisted();
+        let kind = match earlier.get(path).map(Node::persisted) {
             None => Some(DifferenceKind::Created),
-            Some(before) if before.stat.czxid != now.stat.czxid => Some(DifferenceKind::Recreated),
+            Some(before) if before.czxid != now.czxid => Some(DifferenceKind::Recreated),
             Some(before) => {
-                let data = before.stat.mzxid != now.stat.mzxid;
-                let acl = before.stat.aversion != now.stat.aversion;
+                let data = before.mzxid != now.mzxid;
+                let acl = before.aversion != now.aversion;
                 (data || acl).then_some(DifferenceKind::Changed { data, acl })
             }
         };

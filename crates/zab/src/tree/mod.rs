@@ -7,9 +7,11 @@
 //! The tree checks nothing that [`prep`](crate::prep) has checked: a transaction is a fact.
 
 pub mod acl_table;
+pub mod children;
 pub mod diff;
 pub mod history;
 pub mod node;
+mod packed;
 pub mod quota;
 pub mod restore;
 pub mod walk;
@@ -33,7 +35,7 @@ use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
 use acl_table::{AclTable, OPEN_ACL};
 use node::{Node, Owner};
 use quota::{QuotaNode, Quotas, StatsTrack};
-use znodes::Znodes;
+use znodes::{NodeId, Znodes};
 
 /// The tree, the sessions and the ACLs: everything that a snapshot holds.
 #[derive(Debug, Clone)]
@@ -94,7 +96,7 @@ impl Tree {
             ("/zookeeper/config", config_acl, config_stat),
             ("/zookeeper/quota", OPEN_ACL, StatPersisted::default()),
         ] {
-            tree.put(Node::new(path, Some(&[]), acl, stat));
+            tree.put(Node::new(path, Some(&[]), acl, &stat), tree.parent(path));
         }
         tree
     }
@@ -325,16 +327,14 @@ impl Tree {
         parent_cversion: i32,
         events: &mut Vec<Event>,
     ) -> Stat {
-        let Some(parent) = path::parent(path) else {
+        let Some(parent) = self.parent(path) else {
             return Stat::default();
         };
-        if self.nodes.find(parent).is_none() {
-            return Stat::default();
-        }
         self.raise_parent(parent, parent_cversion, header.zxid);
         let acl_key = self.acls.intern(acl);
         if let Some(existing) = self.nodes.get_mut(path) {
-            let replaced = std::mem::replace(&mut existing.acl, acl_key);
+            let replaced = existing.acl();
+            existing.set_acl(acl_key, |_| {});
             let stat = existing.stat();
             self.acls.release(replaced);
             return stat;
@@ -349,38 +349,44 @@ impl Tree {
             ..StatPersisted::default()
         };
         let bytes = length(data.as_deref());
-        let node = Node::new(path, data.as_deref(), acl_key, stat);
+        let node = Node::new(path, data.as_deref(), acl_key, &stat);
         let seen = node.stat();
-        self.put(node);
+        self.put(node, Some(parent));
         match QuotaNode::of(path) {
             Some(QuotaNode::Limits(about)) => self.quotas.add(about),
             Some(QuotaNode::Stats(about)) => self.count_usage(about),
             None => {}
         }
         self.use_quota(path, 1, bytes);
-        events.push(self.event(EventType::NodeCreated, path, acl_key));
+        events.push(self.event(EventType::NodeCreated, path, acl_key, Some(parent)));
         seen
     }
 
     /// The parent's counters only ever rise, so that a replay cannot lower them (ZOOKEEPER-1269).
-    fn raise_parent(&mut self, parent: &str, cversion: i32, zxid: Zxid) {
+    fn raise_parent(&mut self, parent: NodeId, cversion: i32, zxid: Zxid) {
         self.update(parent, |node| {
-            if cversion > node.stat.cversion {
-                node.stat.cversion = cversion;
-                node.stat.pzxid = zxid;
-            }
+            node.set_stat(|stat| {
+                if cversion > stat.cversion {
+                    stat.cversion = cversion;
+                    stat.pzxid = zxid;
+                }
+            });
         });
     }
 
     fn delete(&mut self, zxid: Zxid, path: &str, events: &mut Vec<Event>) {
-        if let Some(parent) = path::parent(path) {
-            self.update(parent, |node| node.stat.pzxid = node.stat.pzxid.max(zxid));
+        let parent = self.parent(path);
+        if let Some(parent) = parent {
+            self.update(parent, |node| node.set_stat(|stat| stat.pzxid = stat.pzxid.max(zxid)));
         }
-        let Some(acl) = self.get(path).map(|node| node.acl) else {
+        let Some(node) = self.get(path) else {
             return;
         };
-        let event = self.event(EventType::NodeDeleted, path, acl);
-        self.take_descendants(path);
+        let (acl, has_children) = (node.acl(), !node.children.is_empty());
+        let event = self.event(EventType::NodeDeleted, path, acl, parent);
+        if has_children {
+            self.take_descendants(path);
+        }
         self.take_from_quota(path);
         events.push(event);
     }
@@ -420,22 +426,24 @@ impl Tree {
         version: i32,
         events: &mut Vec<Event>,
     ) -> Stat {
-        let Some(node) = self.get(path) else {
+        let Some(id) = self.nodes.find(path) else {
             return Stat::default();
         };
-        let acl = node.acl;
-        let more = length(data.as_deref()) - length(node.data());
+        let node = self.nodes.node(id);
+        let acl = node.map(Node::acl).unwrap_or_default();
+        let more = length(data.as_deref()) - node.map_or(0, |node| length(node.data()));
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
-        self.update(path, |node| {
-            node.set_data(data.as_deref());
-            node.stat.version = version;
-            node.stat.mzxid = header.zxid;
-            node.stat.mtime = header.time_ms;
+        self.update(id, |node| {
+            node.set_data(data.as_deref(), |stat| {
+                stat.version = version;
+                stat.mzxid = header.zxid;
+                stat.mtime = header.time_ms;
+            });
         });
         // What the client learns is its own data, also where the usage that it sets is counted at once.
-        let stat = self.get(path).map(Node::stat).unwrap_or_default();
+        let stat = self.nodes.node(id).map(Node::stat).unwrap_or_default();
         self.use_quota(path, 0, more);
-        events.push(self.event(EventType::NodeDataChanged, path, acl));
+        events.push(self.event(EventType::NodeDataChanged, path, acl, None));
         stat
     }
 
@@ -467,12 +475,12 @@ impl Tree {
 
     fn set_usage(&mut self, stats: &str, used: &StatsTrack) {
         let data = used.to_string();
-        let Some(node) = self.get(stats) else {
+        let Some((id, node)) = self.nodes.find(stats).and_then(|id| Some((id, self.nodes.node(id)?))) else {
             return;
         };
         let more = length(Some(data.as_bytes())) - length(node.data());
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
-        self.update(stats, |node| node.set_data(Some(data.as_bytes())));
+        self.update(id, |node| node.set_data(Some(data.as_bytes()), |_| {}));
     }
 
     /// Finds the quotas of a snapshot, and counts what is used (`setupQuota`).
@@ -492,16 +500,15 @@ impl Tree {
     }
 
     fn set_acl(&mut self, path: &str, acl: &[Acl], version: i32) -> Stat {
-        let Some(replaced) = self.get(path).map(|node| node.acl) else {
+        let Some(id) = self.nodes.find(path) else {
             return Stat::default();
         };
         let key = self.acls.intern(acl);
-        self.acls.release(replaced);
-        self.update(path, |node| {
-            node.acl = key;
-            node.stat.aversion = version;
-        });
-        self.get(path).map(Node::stat).unwrap_or_default()
+        if let Some(replaced) = self.nodes.node(id).map(Node::acl) {
+            self.acls.release(replaced);
+        }
+        self.update(id, |node| node.set_acl(key, |stat| stat.aversion = version));
+        self.nodes.node(id).map(Node::stat).unwrap_or_default()
     }
 
     /// Deletes the listed ephemerals and whatever the session still owns.
@@ -516,20 +523,20 @@ impl Tree {
         }
     }
 
-    fn event(&self, kind: EventType, path: &str, acl: i64) -> Event {
-        let lists_change = kind != EventType::NodeDataChanged;
-        let parent = path::parent(path).filter(|_| lists_change).and_then(|parent| self.get(parent));
-        Event {
-            kind,
-            path: path.into(),
-            acl: self.acl(acl),
-            parent_acl: parent.map(|node| self.acl(node.acl)),
-        }
+    fn parent(&self, path: &str) -> Option<NodeId> {
+        path::parent(path).and_then(|parent| self.nodes.find(parent))
     }
 
-    /// Changes a znode in place and keeps the digest. A znode that is not there is left alone.
-    fn update(&mut self, path: &str, change: impl FnOnce(&mut Node)) {
-        let Some(node) = self.nodes.get_mut(path) else {
+    /// With the parent if its list of children changes.
+    fn event(&self, kind: EventType, path: &str, acl: i64, parent: Option<NodeId>) -> Event {
+        let parent = parent.and_then(|parent| self.nodes.node(parent));
+        let parent_acl = parent.map(|node| self.acl(node.acl()));
+        Event { kind, path: path.into(), acl: self.acl(acl), parent_acl }
+    }
+
+    /// Changes a znode in place and keeps the digest.
+    fn update(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        let Some(node) = self.nodes.node_mut(id) else {
             return;
         };
         let before = node.digest();
@@ -538,10 +545,10 @@ impl Tree {
     }
 
     /// Adds a znode below its parent, to the indices and to the digest.
-    fn put(&mut self, node: Node) {
+    fn put(&mut self, node: Node, parent: Option<NodeId>) {
         self.digest = self.digest.plus(node.digest());
         self.data_bytes += node.size() as u64;
-        match Owner::of(node.stat.ephemeral_owner) {
+        match Owner::of(node.persisted().ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
                 self.ephemerals.entry(session).or_default().insert(node.path().into());
@@ -550,7 +557,6 @@ impl Tree {
                 self.reapable.insert(node.path().into());
             }
         }
-        let parent = path::parent(node.path()).and_then(|parent| self.nodes.find(parent));
         let id = self.nodes.insert(node);
         if let Some(parent) = parent.and_then(|parent| self.nodes.node_mut(parent)) {
             parent.children.insert(id);
@@ -564,8 +570,8 @@ impl Tree {
         };
         self.digest = self.digest.minus(node.digest());
         self.data_bytes -= node.size() as u64;
-        self.acls.release(node.acl);
-        match Owner::of(node.stat.ephemeral_owner) {
+        self.acls.release(node.acl());
+        match Owner::of(node.persisted().ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => self.forget_ephemeral(session, path),
             Owner::Container | Owner::Ttl(_) => {
@@ -610,7 +616,7 @@ mod tests {
         let mut path = String::new();
         for _ in 0..DEPTH {
             path.push_str("/a");
-            tree.put(Node::new(&path, None, OPEN_ACL, StatPersisted::default()));
+            tree.put(Node::new(&path, None, OPEN_ACL, &StatPersisted::default()), tree.parent(&path));
         }
         let counting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
             let mut walked = 0;

@@ -5,20 +5,13 @@ use zk_wire::digest::Digest;
 use zk_wire::ids::SessionId;
 use zk_wire::stat::{Stat, StatPersisted};
 
-use super::znodes::Children;
+use super::children::Children;
+use super::packed::Packed;
 
 /// A znode.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
-    /// Path and data, one behind the other.
-    bytes: Box<[u8]>,
-    path_bytes: u32,
-    /// Null and empty are distinct.
-    has_data: bool,
-    /// The key of its ACL in the [`AclTable`](super::acl_table::AclTable).
-    pub acl: i64,
-    /// What is logged and snapshotted of its stat.
-    pub stat: StatPersisted,
+    packed: Packed,
     /// Its children, whose names [`Tree::children`](super::Tree::children) knows.
     pub children: Children,
 }
@@ -96,18 +89,22 @@ pub fn client_stat(stat: &StatPersisted, data: Option<&[u8]>, children: usize) -
 }
 
 impl Node {
-    /// A znode without children. Paths are bounded by `jute.maxbuffer`, far below what a `u32` counts.
+    /// A znode without children.
     #[must_use]
-    pub fn new(path: &str, data: Option<&[u8]>, acl: i64, stat: StatPersisted) -> Self {
-        let bytes = [path.as_bytes(), data.unwrap_or_default()].concat().into_boxed_slice();
-        let path_bytes = u32::try_from(path.len()).unwrap_or(u32::MAX);
-        Node { bytes, path_bytes, has_data: data.is_some(), acl, stat, children: Children::default() }
+    pub fn new(path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Self {
+        Node { packed: Packed::new(path.as_bytes(), data, acl, stat), children: Children::default() }
     }
 
     /// Its path, as bytes.
     #[must_use]
     pub fn path_bytes(&self) -> &[u8] {
-        &self.bytes[..self.path_bytes as usize]
+        self.packed.path()
+    }
+
+    /// Is this its path?
+    #[must_use]
+    pub fn is_at(&self, path: &str) -> bool {
+        self.path_bytes() == path.as_bytes()
     }
 
     /// Its path.
@@ -120,7 +117,7 @@ impl Node {
     /// Its data; null and empty are distinct.
     #[must_use]
     pub fn data(&self) -> Option<&[u8]> {
-        self.has_data.then(|| &self.bytes[self.path_bytes as usize..])
+        self.packed.data()
     }
 
     /// Its data, copied.
@@ -129,33 +126,61 @@ impl Node {
         self.data().map(Bytes::copy_from_slice)
     }
 
-    /// Replaces its data.
-    pub fn set_data(&mut self, data: Option<&[u8]>) {
-        self.has_data = data.is_some();
-        let (path, new) = (self.path_bytes as usize, data.unwrap_or_default());
-        if self.bytes.len() - path == new.len() {
-            self.bytes[path..].copy_from_slice(new);
-        } else {
-            self.bytes = [&self.bytes[..path], new].concat().into_boxed_slice();
-        }
+    /// The key of its ACL in the [`AclTable`](super::acl_table::AclTable).
+    #[must_use]
+    pub fn acl(&self) -> i64 {
+        self.packed.numbered().0
+    }
+
+    /// What is logged and snapshotted of its stat.
+    #[must_use]
+    pub fn persisted(&self) -> StatPersisted {
+        self.packed.numbered().1
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn acl_and_stat(&self) -> (i64, StatPersisted) {
+        self.packed.numbered()
+    }
+
+    /// Another ACL, and a change of the stat.
+    pub fn set_acl(&mut self, acl: i64, change: impl FnOnce(&mut StatPersisted)) {
+        let mut stat = self.persisted();
+        change(&mut stat);
+        self.packed.renumber(acl, &stat);
+    }
+
+    /// A change of the stat alone.
+    pub fn set_stat(&mut self, change: impl FnOnce(&mut StatPersisted)) {
+        let (acl, mut stat) = self.packed.numbered();
+        change(&mut stat);
+        self.packed.renumber(acl, &stat);
+    }
+
+    /// Other data, and a change of the stat.
+    pub fn set_data(&mut self, data: Option<&[u8]>, change: impl FnOnce(&mut StatPersisted)) {
+        let mut stat = self.persisted();
+        change(&mut stat);
+        self.packed.set(data, &stat);
     }
 
     /// Bytes of its path and its data.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.packed.size()
     }
 
     /// The stat that clients see.
     #[must_use]
     pub fn stat(&self) -> Stat {
-        client_stat(&self.stat, self.data(), self.children.len())
+        client_stat(&self.persisted(), self.data(), self.children.len())
     }
 
     /// Its part of the tree's digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of_node(self.path(), self.data(), &self.stat)
+        Digest::of_node(self.path(), self.data(), &self.persisted())
     }
 }
 
@@ -173,16 +198,6 @@ mod tests {
         ];
         for (owner, persisted) in cases {
             assert_eq!((owner.persisted(), Owner::of(persisted)), (persisted, owner));
-        }
-    }
-
-    #[test]
-    fn data_is_replaced_and_the_path_stays() {
-        let mut node = Node::new("/a", None, 0, StatPersisted::default());
-        for data in [None, Some(&b""[..]), Some(b"one"), Some(b"two"), Some(b"longer"), None] {
-            node.set_data(data);
-            assert_eq!((node.path(), node.data()), ("/a", data));
-            assert_eq!(node.size(), 2 + data.map_or(0, <[u8]>::len));
         }
     }
 

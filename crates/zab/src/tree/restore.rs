@@ -105,16 +105,17 @@ impl Restore for Restoring {
     ) -> Result<(), RestoreError> {
         self.from_snapshot = true;
         let path = if path.is_empty() { ROOT } else { path };
-        let parent_is_there =
-            zk_wire::path::parent(path).is_none_or(|parent| self.tree.nodes.find(parent).is_some());
-        if !parent_is_there {
+        let parent = self.tree.parent(path);
+        if parent.is_none() && path != ROOT {
             return Err(RestoreError(format!("znode {path} comes before its parent")));
         }
         // One that was created again meanwhile is in a fuzzy snapshot twice; what was below it before is gone.
-        self.tree.take_descendants(path);
-        self.tree.take(path);
+        if self.tree.nodes.find(path).is_some() {
+            self.tree.take_descendants(path);
+            self.tree.take(path);
+        }
         self.tree.acls.add_use(acl);
-        self.tree.put(Node::new(path, data.as_deref(), acl, stat));
+        self.tree.put(Node::new(path, data.as_deref(), acl, &stat), parent);
         Ok(())
     }
 
@@ -174,7 +175,7 @@ mod tests {
         let (tree, _) = restoring.finish();
         for (path, perms) in replayed.into_iter().chain([("/old", 1)]) {
             let node = tree.get(path).unwrap();
-            assert_eq!(*tree.acl(node.acl), [Acl::world(perms)], "{path}");
+            assert_eq!(*tree.acl(node.acl()), [Acl::world(perms)], "{path}");
         }
         let mut kept: Vec<i32> = tree.acl_entries().iter().map(|(_, acl)| acl[0].perms).collect();
         kept.sort_unstable();

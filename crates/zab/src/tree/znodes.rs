@@ -1,7 +1,7 @@
-//! All znodes, by path and by number. One small allocation for each holds its path and data; everything that
-//! is as long for every znode lies in large chunks, and a list of children is a list of numbers.
+//! All znodes, by path and by number. One small allocation for each holds its bytes; what points to them lies in
+//! large chunks, and a list of children is a list of numbers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
@@ -10,7 +10,7 @@ use super::node::Node;
 
 /// A znode's number: its place. The numbers of deleted znodes are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(u32);
+pub struct NodeId(pub(super) u32);
 
 /// The znodes of a tree.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Znodes {
     #[must_use]
     pub fn find(&self, path: &str) -> Option<NodeId> {
         let hash = self.hashing.hasher().hash_one(path.as_bytes());
-        let is_it = |id: &NodeId| self.node(*id).is_some_and(|node| node.path_bytes() == path.as_bytes());
+        let is_it = |id: &NodeId| self.node(*id).is_some_and(|node| node.is_at(path));
         self.by_path[table(hash)].find(hash, is_it).copied()
     }
 
@@ -74,8 +74,8 @@ impl Znodes {
 
     /// The znode of a number.
     #[must_use]
-    pub fn node(&self, NodeId(id): NodeId) -> Option<&Node> {
-        self.chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)?.as_ref()
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        node(&self.chunks, id)
     }
 
     /// The znode of a number, to be changed.
@@ -87,14 +87,12 @@ impl Znodes {
     ///
     /// # Panics
     /// There are 2^32 znodes already, which no memory holds.
-    pub fn insert(&mut self, node: Node) -> NodeId {
-        let hash = self.hashing.hasher().hash_one(node.path_bytes());
-        let id = self.place(node);
+    pub fn insert(&mut self, added: Node) -> NodeId {
+        let hash = self.hashing.hasher().hash_one(added.path_bytes());
+        let id = self.place(added);
         let (chunks, hasher) = (&self.chunks, self.hashing.hasher());
-        let hash_of = |id: &NodeId| {
-            let node = chunks.get(id.0 as usize / CHUNK).and_then(|chunk| chunk.get(id.0 as usize % CHUNK));
-            hasher.hash_one(node.and_then(Option::as_ref).map(Node::path_bytes).unwrap_or_default())
-        };
+        let hash_of =
+            |id: &NodeId| hasher.hash_one(node(chunks, *id).map(Node::path_bytes).unwrap_or_default());
         self.by_path[table(hash)].insert_unique(hash, id, hash_of);
         self.len += 1;
         id
@@ -117,16 +115,19 @@ impl Znodes {
     /// Removes the znode at a path.
     pub fn remove(&mut self, path: &str) -> Option<(NodeId, Node)> {
         let hash = self.hashing.hasher().hash_one(path.as_bytes());
-        let id = self.find(path)?;
-        let Ok(entry) = self.by_path[table(hash)].find_entry(hash, |found| *found == id) else {
-            return None;
-        };
-        entry.remove();
+        let (chunks, by_path) = (&self.chunks, &mut self.by_path[table(hash)]);
+        let entry =
+            by_path.find_entry(hash, |id| node(chunks, *id).is_some_and(|node| node.is_at(path))).ok()?;
+        let (id, _) = entry.remove();
         let node = self.chunks[id.0 as usize / CHUNK][id.0 as usize % CHUNK].take()?;
         self.free.push(id);
         self.len -= 1;
         Some((id, node))
     }
+}
+
+fn node(chunks: &[Vec<Option<Node>>], NodeId(id): NodeId) -> Option<&Node> {
+    chunks.get(id as usize / CHUNK)?.get(id as usize % CHUNK)?.as_ref()
 }
 
 /// The tables share the hash's low bits with nobody: within a table its other bits decide.
@@ -135,61 +136,14 @@ fn table(hash: u64) -> usize {
     (hash >> 40) as usize % TABLES
 }
 
-/// The numbers of a znode's children, in no order that means anything. Nothing is allocated for none.
-#[derive(Debug, Clone, Default)]
-#[allow(clippy::box_collection)] // Most znodes have no children, and a pointer is a third of an empty set.
-pub struct Children(Option<Box<BTreeSet<NodeId>>>);
-
-impl Children {
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |ids| ids.len())
-    }
-
-    /// None?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One more.
-    pub fn insert(&mut self, child: NodeId) {
-        self.0.get_or_insert_default().insert(child);
-    }
-
-    /// One less.
-    pub fn remove(&mut self, child: NodeId) {
-        if let Some(ids) = &mut self.0 {
-            ids.remove(&child);
-            if ids.is_empty() {
-                self.0 = None;
-            }
-        }
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = NodeId> {
-        self.0.iter().flat_map(|ids| ids.iter().copied())
-    }
-
-    /// The first behind `after`, or the first of all.
-    #[must_use]
-    pub fn behind(&self, after: Option<NodeId>) -> Option<NodeId> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.0.as_ref()?.range((from, Unbounded)).next().copied()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn node(path: &str, data: &[u8]) -> Node {
-        Node::new(path, Some(data), 0, Default::default())
+    fn with(path: &str, data: &[u8]) -> Node {
+        Node::new(path, Some(data), 0, &Default::default())
     }
 
     proptest! {
@@ -201,7 +155,7 @@ mod tests {
                 let path = format!("/{path}");
                 match step {
                     Some(data) if !expected.contains_key(&path) => {
-                        let id = znodes.insert(node(&path, &[data]));
+                        let id = znodes.insert(with(&path, &[data]));
                         prop_assert_eq!(znodes.find(&path), Some(id));
                         expected.insert(path, data);
                     }
@@ -223,7 +177,7 @@ mod tests {
     fn growth_keeps_everything_and_places_are_used_again() {
         let mut znodes = Znodes::default();
         let many = 3 * CHUNK;
-        let ids: Vec<NodeId> = (0..many).map(|n| znodes.insert(node(&format!("/{n}"), b"x"))).collect();
+        let ids: Vec<NodeId> = (0..many).map(|n| znodes.insert(with(&format!("/{n}"), b"x"))).collect();
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(znodes.find(&format!("/{n}")), Some(*id));
         }
@@ -231,23 +185,8 @@ mod tests {
             assert_eq!(znodes.remove(&format!("/{n}")).map(|(id, _)| id), Some(ids[n]));
         }
         for n in 0..many / 2 {
-            znodes.insert(node(&format!("/again/{n}"), b"y"));
+            znodes.insert(with(&format!("/again/{n}"), b"y"));
         }
         assert_eq!((znodes.len(), znodes.chunks.len()), (many, 3));
-    }
-
-    #[test]
-    fn children_are_visited_once_each_however_the_visit_pauses() {
-        let mut children = Children::default();
-        assert!(children.is_empty() && children.behind(None).is_none());
-        (0..10).for_each(|id| children.insert(NodeId(id)));
-        let (mut seen, mut after) = (vec![], None);
-        while let Some(id) = children.behind(after) {
-            seen.push(id.0);
-            after = Some(id);
-            children.remove(id);
-        }
-        assert_eq!(seen, (0..10).collect::<Vec<_>>());
-        assert!(children.is_empty());
     }
 }

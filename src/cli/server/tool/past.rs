@@ -73,7 +73,7 @@ pub(super) fn tree(args: &TreeArgs, lines: &mut Lines) -> anyhow::Result<()> {
             return Ok(());
         }
         let line = with_data(Line::of("znode").with("path", path), node.data(), args.data);
-        lines.tell(&with_stat(line.with("children", node.children.len()), &node.stat))
+        lines.tell(&with_stat(line.with("children", node.children.len()), &node.persisted()))
     })
 }
 
@@ -96,12 +96,12 @@ pub(super) fn diff(args: &DiffArgs, lines: &mut Lines) -> anyhow::Result<()> {
             DifferenceKind::Changed { data: false, acl: true } => "acl",
             DifferenceKind::Changed { .. } => "data+acl",
         };
-        let node = later.get(&difference.path);
+        let stat = later.get(&difference.path).map(Node::persisted);
         let line = Line::of(what)
             .with("path", difference.path.as_str())
-            .with_some("czxid", node.map(|node| node.stat.czxid.to_string()))
-            .with_some("mzxid", node.map(|node| node.stat.mzxid.to_string()))
-            .with_some("version", node.map(|node| node.stat.version));
+            .with_some("czxid", stat.map(|stat| stat.czxid.to_string()))
+            .with_some("mzxid", stat.map(|stat| stat.mzxid.to_string()))
+            .with_some("version", stat.map(|stat| stat.version));
         lines.tell(&line)?;
     }
     Ok(())

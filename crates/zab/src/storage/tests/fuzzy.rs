@@ -81,7 +81,7 @@ impl Running {
     fn create(&self, path: &str, perms: i32, kind: u8) -> Txn {
         let parent = self.tree.get(zk_wire::path::parent(path).unwrap()).unwrap();
         let (path, data) = (path.to_owned(), Some(vec![b'd'; 30].into()));
-        let (acl, parent_cversion) = (vec![Acl::world(perms)], parent.stat.cversion + 1);
+        let (acl, parent_cversion) = (vec![Acl::world(perms)], parent.persisted().cversion + 1);
         match kind {
             0 => Txn::CreateContainer(CreateContainerTxn { path, data, acl, parent_cversion }),
             _ => Txn::Create(CreateTxn { path, data, acl, ephemeral: kind == 1, parent_cversion }),
@@ -96,10 +96,10 @@ impl Running {
                 let txn = match (self.tree.get(&path), parent) {
                     (_, None) => return,
                     // Ephemerals have no children.
-                    (None, Some(parent)) if parent.stat.ephemeral_owner > 0 => return,
+                    (None, Some(parent)) if parent.persisted().ephemeral_owner > 0 => return,
                     (None, Some(_)) => self.create(&path, *perms, *kind),
                     (Some(node), _) => {
-                        let version = node.stat.version + 1;
+                        let version = node.persisted().version + 1;
                         Txn::SetData(SetDataTxn { path, data: Some(vec![b's'; 20].into()), version })
                     }
                 };
@@ -114,7 +114,7 @@ impl Running {
             Wish::SetAcl { znode, perms } => {
                 let path = path(*znode, None);
                 if let Some(node) = self.tree.get(&path) {
-                    let (acl, version) = (vec![Acl::world(*perms)], node.stat.aversion + 1);
+                    let (acl, version) = (vec![Acl::world(*perms)], node.persisted().aversion + 1);
                     self.commit(SessionId(1), Txn::SetAcl(SetAclTxn { path, acl, version }));
                 }
             }
@@ -143,7 +143,7 @@ impl Running {
 fn visible(tree: &Tree) -> Vec<(String, zk_wire::stat::StatPersisted, Option<bytes::Bytes>, Vec<Acl>)> {
     let mut visible = Vec::new();
     let Ok::<(), std::convert::Infallible>(()) = tree.walk(|path, node| {
-        visible.push((path.to_owned(), node.stat, node.copied_data(), tree.acl(node.acl).to_vec()));
+        visible.push((path.to_owned(), node.persisted(), node.copied_data(), tree.acl(node.acl()).to_vec()));
         Ok(())
     });
     visible.sort_by(|(a, ..), (b, ..)| a.cmp(b));
