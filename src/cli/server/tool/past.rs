@@ -4,6 +4,7 @@ use zab::storage::{Archive, Moment};
 use zab::tree::Tree;
 use zab::tree::diff::DifferenceKind;
 use zab::tree::history::{Deed, DeedKind, Historian};
+use zab::tree::node::Node;
 use zab::tree::restore::Restoring;
 use zk_wire::codes::OpCode;
 use zk_wire::ids::{SessionId, Zxid};
