@@ -222,10 +222,10 @@ const MAX_BUFFERED: usize = 1 << 20;
 /// At a time, so small a part of the pre-allocated bytes is written with zeros. A record that overwrites zeros
 /// costs one write to the disk; one in blocks that were only reserved makes the file system commit that they are
 /// in use now, and its sync waits for the journal (PostgreSQL: `wal_init_zero`).
-const ZEROED_PARTS: u64 = 64;
+const ZEROED_PARTS: u64 = 256;
 
 /// As many at most, however much is pre-allocated: a sync waits for them.
-const MAX_ZEROED: u64 = 1 << 20;
+const MAX_ZEROED: u64 = 256 << 10;
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
