@@ -270,6 +270,31 @@ mod tests {
         assert_eq!(by(&[("curator-drain", "remove"), ("drain", "disable")], Format::Curator), Ok(None));
     }
 
+    /// The first column of the table in `docs/services.md`, and every word in its second one, is one that is understood.
+    #[test]
+    fn the_documentation_names_what_there_is() {
+        let text = include_str!("../../docs/services.md");
+        let table = text.split("\n\n").find(|part| part.starts_with("| annotation |")).unwrap();
+        let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let rows: Vec<_> = table
+            .lines()
+            .skip(2)
+            .map(|line| line.split('|').skip(1).map(words).collect::<Vec<_>>())
+            .collect();
+        let names: Vec<_> = rows.iter().map(|row| row[0][0].as_str()).collect();
+        assert_eq!(names, Wishes::names().collect::<Vec<_>>());
+        for row in &rows {
+            for value in row[1].iter().chain(&row[2]) {
+                let said = wishes(&[(&row[0][0], value)], Format::Dubbo);
+                assert!(said.is_ok(), "{}: {value}: {said:?}", row[0][0]);
+            }
+            // Who writes the default says nothing.
+            if let [default] = row[2].as_slice() {
+                assert_eq!(wishes(&[(&row[0][0], default)], Format::Dubbo), wishes(&[], Format::Dubbo));
+            }
+        }
+    }
+
     #[test]
     fn what_makes_no_sense_is_told_by_its_name_with_what_there_is() {
         for (annotation, value, format, part) in [
