@@ -401,7 +401,7 @@ impl Leader {
     }
 
     fn written(&mut self, Written { key, heard, outcome }: Written) -> End {
-        let Outcome { directories, settled, refusals, end } = outcome;
+        let Outcome { companions, settled, refusals, end } = outcome;
         self.instruments.apply.written(end, heard.map(|heard| heard.elapsed()));
         if end == End::Fenced {
             return end;
@@ -412,7 +412,7 @@ impl Leader {
         }
         let pool = &self.pool;
         let lives = |session| pool.owns(session);
-        let delay = self.ledger.written(&key, directories, &settled, refusals, end == End::Again, lives);
+        let delay = self.ledger.written(&key, companions, &settled, refusals, end == End::Again, lives);
         if let Some(delay) = delay {
             self.timer(delay, Timer::Plan(key.clone()));
         }

@@ -19,7 +19,7 @@ use zk_wire::ids::SessionId;
 
 use super::queue::Queue;
 use crate::format::Format;
-use crate::model::{Known, ServiceKey, ZnodePath};
+use crate::model::{Companion, Holds, Known, ServiceKey, ZnodePath};
 use crate::plan::{Changes, Desired, Refusal, Roots, diff};
 use crate::session::{Inherited, Look, Owned, Suspect};
 
@@ -29,8 +29,8 @@ pub(super) struct Ledger {
     roots: Roots,
     leaves: BTreeMap<ZnodePath, Leaf>,
     accounts: BTreeMap<ServiceKey, Account>,
-    /// Directories that exist, with the Services that want them.
-    directories: BTreeMap<ZnodePath, BTreeSet<ServiceKey>>,
+    /// Companions that are as they must be, with the Services that want them.
+    companions: BTreeMap<ZnodePath, BTreeMap<Holds, BTreeSet<ServiceKey>>>,
     due: Queue,
     /// Leaves to look at that are neither being written nor looked at.
     suspects: BTreeSet<ZnodePath>,
@@ -76,7 +76,7 @@ struct Account {
     leaves: BTreeSet<ZnodePath>,
     /// Leaves that it wants and somebody else has.
     waits: BTreeSet<ZnodePath>,
-    directories: BTreeSet<ZnodePath>,
+    companions: BTreeSet<Companion>,
     /// Of the last plan; see [`Desired::undetermined`].
     undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
     writing: bool,
@@ -143,7 +143,7 @@ impl Ledger {
             roots,
             leaves: inherited.into_iter().map(|(path, owned)| (path, leaf(owned))).collect(),
             accounts: BTreeMap::new(),
-            directories: BTreeMap::new(),
+            companions: BTreeMap::new(),
             due: Queue::default(),
             suspects: BTreeSet::new(),
             unplanned: None,
@@ -194,11 +194,13 @@ impl Ledger {
         account.undetermined = undetermined;
         account.planned = std::mem::take(&mut desired.refusals);
         account.planned.extend(conflicts);
-        self.use_directories(key, &desired.directories);
+        self.use_companions(key, &desired.companions);
         let held = self.held(key);
-        let directories = &self.directories;
-        let mut changes =
-            diff(&Known::Known(desired), &held, &self.roots, |path| directories.contains_key(path));
+        let companions = &self.companions;
+        let exists = |Companion { path, holds }: &Companion| {
+            companions.get(path).is_some_and(|users| users.contains_key(holds))
+        };
+        let mut changes = diff(&Known::Known(desired), &held, &self.roots, exists);
         self.hand_over(key, &mut changes);
         let account = self.accounts.entry(key.clone()).or_default();
         if changes.is_empty() {
@@ -225,14 +227,14 @@ impl Ledger {
     pub(super) fn written(
         &mut self,
         key: &ServiceKey,
-        directories: BTreeSet<ZnodePath>,
+        companions: BTreeSet<Companion>,
         settled: &BTreeMap<ZnodePath, Settled>,
         refusals: BTreeSet<Refusal>,
         again: bool,
         lives: impl Fn(SessionId) -> bool,
     ) -> Option<Duration> {
-        for directory in directories {
-            let users = self.directories.entry(directory).or_default();
+        for Companion { path, holds } in companions {
+            let users = self.companions.entry(path).or_default().entry(holds).or_default();
             users.insert(key.clone());
         }
         let account = self.accounts.get_mut(key)?;
@@ -284,16 +286,19 @@ impl Ledger {
         self.push(key);
     }
 
-    /// Somebody, most often ourselves, deleted a znode in a directory of ours, or the directory.
+    /// Somebody, most often ourselves, deleted a znode in a directory of ours, or a companion.
     pub(super) fn deleted(&mut self, path: &str) {
-        if let Some(users) = self.directories.remove(path) {
-            users.into_iter().for_each(|key| self.push(key));
-        }
+        let holds = self.companions.remove(path);
+        holds.into_iter().flatten().flat_map(|(_, users)| users).for_each(|key| self.push(key));
         self.doubt(path);
     }
 
-    /// Somebody set a znode's data in a directory of ours.
+    /// Somebody set the data of a znode in a directory of ours, or of a companion.
     pub(super) fn changed(&mut self, path: &str) {
+        // A directory may hold anything.
+        if self.companions.get(path).is_some_and(|holds| !holds.contains_key(&Holds::Anything)) {
+            self.deleted(path);
+        }
         if self.leaves.get(path).is_some_and(|leaf| leaf.writing || matches!(leaf.there, There::Ours(_))) {
             self.doubt(path);
         }
@@ -304,8 +309,8 @@ impl Ledger {
         self.wants_lists = true;
         let paths: Vec<_> = self.leaves.keys().cloned().collect();
         paths.iter().for_each(|path| self.doubt(path.as_str()));
-        for (_, users) in std::mem::take(&mut self.directories) {
-            users.into_iter().for_each(|key| self.push(key));
+        for (_, holds) in std::mem::take(&mut self.companions) {
+            holds.into_values().flatten().for_each(|key| self.push(key));
         }
     }
 
@@ -439,7 +444,7 @@ impl Ledger {
             for path in self.stop_waiting(key) {
                 self.drop_if_idle(&path);
             }
-            self.use_directories(key, &BTreeSet::new());
+            self.use_companions(key, &BTreeSet::new());
             self.accounts.remove(key);
         }
     }
@@ -561,14 +566,15 @@ impl Ledger {
         }
     }
 
-    /// The Service wants exactly these directories. Those that nobody wants any more stay, and stay watched:
+    /// The Service wants exactly these companions. Those that nobody wants any more stay, and stay watched:
     /// consumers may watch them too.
-    fn use_directories(&mut self, key: &ServiceKey, wanted: &BTreeSet<ZnodePath>) {
+    fn use_companions(&mut self, key: &ServiceKey, wanted: &BTreeSet<Companion>) {
         let account = self.accounts.entry(key.clone()).or_default();
-        let before = std::mem::replace(&mut account.directories, wanted.clone());
-        for directory in before.union(wanted) {
-            if let Some(users) = self.directories.get_mut(directory) {
-                if wanted.contains(directory) {
+        let before = std::mem::replace(&mut account.companions, wanted.clone());
+        for companion in before.union(wanted) {
+            let users = self.companions.get_mut(&companion.path);
+            if let Some(users) = users.and_then(|holds| holds.get_mut(&companion.holds)) {
+                if wanted.contains(companion) {
                     users.insert(key.clone())
                 } else {
                     users.remove(key)

@@ -25,7 +25,7 @@ fn desired(leaves: &[u8]) -> Desired {
     let leaves = leaves.iter().map(|&last| (leaf(last), bytes::Bytes::from("x")));
     Desired {
         leaves: leaves.collect(),
-        directories: [ZnodePath::new("/services/orders").unwrap()].into(),
+        companions: [Companion::directory(ZnodePath::new("/services/orders").unwrap())].into(),
         ..Desired::default()
     }
 }
@@ -47,12 +47,16 @@ fn lasts(paths: impl IntoIterator<Item = ZnodePath>) -> Vec<String> {
 
 /// Plans, and carries everything out.
 fn publish(ledger: &mut Ledger, name: &str, leaves: &[u8]) -> Option<Change> {
-    let change = ledger.plan(&key(name), desired(leaves))?;
+    carry_out(ledger, name, desired(leaves))
+}
+
+fn carry_out(ledger: &mut Ledger, name: &str, desired: Desired) -> Option<Change> {
+    let change = ledger.plan(&key(name), desired)?;
     let created = change.changes.creates.keys().map(|path| (path.clone(), Settled::Ours(owned(A, 1))));
     let gone = change.changes.gone.iter().map(|path| (path.clone(), Settled::Gone));
     let settled = created.chain(gone).collect();
-    let directories = change.changes.directories.clone();
-    ledger.written(&key(name), directories, &settled, BTreeSet::new(), false, |_| true);
+    let companions = change.changes.companions.clone();
+    ledger.written(&key(name), companions, &settled, BTreeSet::new(), false, |_| true);
     Some(change)
 }
 
@@ -72,7 +76,7 @@ fn look(ledger: &mut Ledger, answer: &Look) -> Vec<ZnodePath> {
 fn what_is_published_is_not_written_again() {
     let mut ledger = synced(&[], &["a"]);
     let change = publish(&mut ledger, "a", &[1, 2]).unwrap();
-    assert_eq!((change.changes.creates.len(), change.changes.directories.len()), (2, 1));
+    assert_eq!((change.changes.creates.len(), change.changes.companions.len()), (2, 1));
     assert_eq!(ledger.plan(&key("a"), desired(&[1, 2])), None);
     let change = publish(&mut ledger, "a", &[2, 3]).unwrap();
     assert_eq!(lasts(change.changes.creates.into_keys()), ["3:80"]);
@@ -121,7 +125,7 @@ fn a_strangers_leaf_is_waited_for_without_trying_again_and_again() {
     let mut ledger = synced(&[], &["a", "b"]);
     let change = ledger.plan(&key("a"), desired(&[1, 2])).unwrap();
     let settled = change.changes.creates.keys().map(|path| (path.clone(), Settled::Moved)).collect();
-    ledger.written(&key("a"), change.changes.directories, &settled, BTreeSet::new(), false, |_| true);
+    ledger.written(&key("a"), change.changes.companions, &settled, BTreeSet::new(), false, |_| true);
     look(&mut ledger, &Look::Theirs("session 7".to_owned()));
     ledger.push(key("b"));
     while let Some(key) = ledger.pop_due() {
@@ -147,7 +151,7 @@ fn a_create_whose_answer_was_lost_is_deleted_if_nobody_wants_it_any_more() {
     assert!(delay.is_some());
     // The pod dies before the look.
     assert_eq!(ledger.plan(&key("a"), desired(&[])).map(|change| change.changes.creates.len()), Some(0));
-    ledger.written(&key("a"), desired(&[]).directories, &BTreeMap::new(), BTreeSet::new(), false, |_| true);
+    ledger.written(&key("a"), desired(&[]).companions, &BTreeMap::new(), BTreeSet::new(), false, |_| true);
     let doubts = ledger.take_doubts(100);
     assert_eq!(doubts[0].suspect.via, Some(B));
     ledger.looked(&doubts[0], Look::Ours(owned(B, 5)));
@@ -242,6 +246,27 @@ fn lists_are_compared_and_only_differences_are_looked_at() {
     assert_eq!(lasts(ledger.plan(&nobody(), Desired::default()).unwrap().changes.gone), ["3:80"]);
 }
 
+/// What a companion holds may be taken away by a stranger; what a directory holds is nobody's business.
+#[test]
+fn a_companion_that_others_changed_is_made_sure_of_again() {
+    let (list, directory) = (ZnodePath::new("/list").unwrap(), ZnodePath::new("/services/orders").unwrap());
+    let item = Companion { path: list.clone(), holds: Holds::Item("orders".to_owned()) };
+    let mut wanted = desired(&[1]);
+    wanted.companions.insert(item.clone());
+    let mut ledger = synced(&[], &["a"]);
+    assert_eq!(carry_out(&mut ledger, "a", wanted.clone()).unwrap().changes.companions.len(), 2);
+    due(&mut ledger);
+    for (path, expected) in [(&list, Some(&item)), (&directory, None)] {
+        ledger.changed(path.as_str());
+        assert_eq!(due(&mut ledger).is_empty(), expected.is_none(), "{path}");
+        let change = carry_out(&mut ledger, "a", wanted.clone());
+        let companions = change.map(|change| change.changes.companions);
+        assert_eq!(companions, expected.map(|item| [item.clone()].into()), "{path}");
+    }
+    ledger.deleted(list.as_str());
+    assert_eq!(ledger.plan(&key("a"), wanted).unwrap().changes.companions, [item].into());
+}
+
 #[test]
 fn after_a_gap_everything_is_looked_at_and_directories_are_made_sure_of() {
     let mut ledger = synced(&[], &["a"]);
@@ -252,7 +277,7 @@ fn after_a_gap_everything_is_looked_at_and_directories_are_made_sure_of() {
     assert!(ledger.take_wants_lists());
     assert_eq!(due(&mut ledger), ["a"]);
     let change = ledger.plan(&key("a"), desired(&[1, 2])).unwrap();
-    assert_eq!((change.changes.directories.len(), change.changes.creates.len()), (1, 0));
+    assert_eq!((change.changes.companions.len(), change.changes.creates.len()), (1, 0));
 }
 
 /// The leaf of an endpoint in Dubbo's format: its name changes with `weight`.
@@ -591,8 +616,8 @@ impl World {
         }
         let again = !carried_out || !told || !is_complete;
         let live = self.session;
-        let directories = changes.directories;
-        self.ledger.written(&key, directories, &settled, BTreeSet::new(), again, |session| session.0 == live);
+        let companions = changes.companions;
+        self.ledger.written(&key, companions, &settled, BTreeSet::new(), again, |session| session.0 == live);
         if again {
             self.ledger.retry(key);
         }
@@ -654,8 +679,8 @@ impl World {
 
 fn desired_variants(indexes: &[u8]) -> Desired {
     let leaves = indexes.iter().map(|&index| (variant(index), bytes::Bytes::from("x")));
-    let directories = variant(0).parent().into_iter().collect();
-    Desired { leaves: leaves.collect(), directories, ..Desired::default() }
+    let companions = variant(0).parent().map(Companion::directory).into_iter().collect();
+    Desired { leaves: leaves.collect(), companions, ..Desired::default() }
 }
 
 fn note(

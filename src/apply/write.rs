@@ -5,22 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use zk_wire::acl::Acl;
 use zk_wire::codes::{CreateMode, ErrorCode};
 use zk_wire::ids::SessionId;
 use zk_wire::multi::{MultiResult, WriteOp};
 use zk_wire::request::{CreateRequest, DeleteRequest, SetDataRequest};
+use zk_wire::stat::Stat;
 
 use super::ledger::{Change, Settled};
-use crate::model::ZnodePath;
+use crate::model::{Companion, ZnodePath};
 use crate::plan::{Op, Refusal, Step, Steps, steps};
 use crate::session::{Owned, PlaceError, Sessions, WriteError};
 
 /// What became of a change.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Directories that exist now.
-    pub(super) directories: BTreeSet<ZnodePath>,
+    /// Companions that are as they must be now.
+    pub(super) companions: BTreeSet<Companion>,
     /// Leaves that were carried out, or must be looked at. What is not in here is as it was.
     pub(super) settled: BTreeMap<ZnodePath, Settled>,
     /// Leaves that could not be written, and why.
@@ -69,7 +71,7 @@ struct Writer<S> {
     held: BTreeMap<ZnodePath, Owned>,
     /// Creates that have a place.
     reserved: BTreeMap<ZnodePath, SessionId>,
-    /// Directories that cannot be had.
+    /// Below these no leaf may be written: a companion cannot be had.
     blocked: BTreeSet<ZnodePath>,
     /// Were all ops so far carried out?
     is_complete: bool,
@@ -79,7 +81,7 @@ struct Writer<S> {
 /// Nothing more is tried now.
 struct Stop(End);
 
-/// An op with the version that it expects.
+/// An op with the version that the leaf it needs has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Placed {
     op: Op,
@@ -87,9 +89,9 @@ struct Placed {
 }
 
 impl<S: Sessions> Writer<S> {
-    async fn run(&mut self, Steps { directories, steps }: Steps) -> Result<(), Stop> {
-        for directory in directories {
-            self.ensure(directory).await?;
+    async fn run(&mut self, Steps { companions, steps }: Steps) -> Result<(), Stop> {
+        for companion in companions {
+            self.ensure(companion).await?;
         }
         for Step { ops, needs_all } in steps {
             if needs_all && !self.is_complete {
@@ -105,15 +107,15 @@ impl<S: Sessions> Writer<S> {
         Ok(())
     }
 
-    /// A directory that the server refuses blocks what is below it, and nothing else.
-    async fn ensure(&mut self, directory: ZnodePath) -> Result<(), Stop> {
-        match self.sessions.ensure_directory(&directory).await {
+    /// A companion that the server refuses blocks what needs it, and nothing else.
+    async fn ensure(&mut self, companion: Companion) -> Result<(), Stop> {
+        match self.sessions.ensure(&companion).await {
             Ok(()) => {
-                self.outcome.directories.insert(directory);
+                self.outcome.companions.insert(companion);
             }
             Err(WriteError::Refused(error)) => {
-                self.refuse(directory.clone(), error.to_string());
-                self.blocked.insert(directory);
+                self.refuse(companion.path.clone(), error.to_string());
+                self.blocked.extend(companion.needed_below().cloned());
             }
             Err(error) => return Err(stop(&error)),
         }
@@ -123,38 +125,62 @@ impl<S: Sessions> Writer<S> {
     /// Finds each op its session. What was refused, or is not as we believe, is left out.
     async fn place(&mut self, ops: Vec<Op>) -> Result<BTreeMap<SessionId, Vec<Placed>>, Stop> {
         let mut placed: BTreeMap<SessionId, Vec<Placed>> = BTreeMap::new();
-        let mut others: BTreeMap<SessionId, Vec<Op>> = BTreeMap::new();
+        // By the session that has what they need: the session that they go in, and that leaf.
+        let mut needing: BTreeMap<SessionId, Vec<(SessionId, Op, ZnodePath)>> = BTreeMap::new();
         for op in ops {
-            match (&op, self.held.get(op.path())) {
-                (Op::Create(path, _), _) => {
-                    if let Some(session) = self.place_create(path).await {
-                        placed.entry(session).or_default().push(Placed { op, version: -1 });
-                    }
+            if let Op::Set(path, _) = &op
+                && self.is_blocked(path)
+            {
+                // Its new data may need what cannot be had.
+                self.is_complete = false;
+                continue;
+            }
+            let created_in = match op.creates() {
+                Some(path) => match self.place_create(path).await {
+                    Some(session) => Some(session),
+                    None => continue,
+                },
+                None => None,
+            };
+            let owner = op.needs().map(|path| (path.clone(), self.held.get(path).map(|owned| owned.session)));
+            match (created_in, owner) {
+                (_, Some((path, Some(owner)))) => {
+                    needing.entry(owner).or_default().push((created_in.unwrap_or(owner), op, path));
                 }
-                (_, Some(owned)) => others.entry(owned.session).or_default().push(op),
+                (Some(session), None) => {
+                    placed.entry(session).or_default().push(Placed { op, version: -1 });
+                }
                 // Not ours: a plan never asks for that.
-                (_, None) => self.settle(op.path().clone(), Settled::Moved),
+                (_, Some((path, None))) => self.settle(path, Settled::Moved),
+                (None, None) => {}
             }
         }
-        for (session, ops) in others {
-            let paths: Vec<_> = ops.iter().map(|op| op.path().clone()).collect();
+        for (owner, ops) in needing {
+            let paths: Vec<_> = ops.iter().map(|(.., path)| path.clone()).collect();
             // Between this look and the write somebody may still replace the znode, but nobody has time to.
-            let stats = self.sessions.stats(session, &paths).await.map_err(|error| stop(&error))?;
-            for (op, stat) in ops.into_iter().zip(stats) {
-                let owned = self.held.get(op.path()).copied();
-                match stat.filter(|stat| owned.is_some_and(|owned| owned.czxid == stat.czxid)) {
-                    Some(stat) => {
-                        placed.entry(session).or_default().push(Placed { op, version: stat.version });
+            let stats = self.sessions.stats(owner, &paths).await.map_err(|error| stop(&error))?;
+            for ((session, op, path), stat) in ops.into_iter().zip(stats) {
+                let owned = self.held.get(&path).copied();
+                let is_as_believed = |stat: &Stat| owned.is_some_and(|owned| owned.czxid == stat.czxid);
+                let op = match stat.filter(is_as_believed) {
+                    Some(stat) => Some(Placed { op, version: stat.version }),
+                    None => {
+                        self.settle(path, Settled::Moved);
+                        op.without_needs().map(|op| Placed { op, version: -1 })
                     }
-                    None => self.settle(op.path().clone(), Settled::Moved),
-                }
+                };
+                placed.entry(session).or_default().extend(op);
             }
         }
         Ok(placed)
     }
 
+    fn is_blocked(&self, path: &ZnodePath) -> bool {
+        self.blocked.iter().any(|blocked| path.is_below(blocked))
+    }
+
     async fn place_create(&mut self, path: &ZnodePath) -> Option<SessionId> {
-        if self.blocked.iter().any(|directory| path.is_below(directory)) {
+        if self.is_blocked(path) {
             self.is_complete = false;
             return None;
         }
@@ -181,29 +207,38 @@ impl<S: Sessions> Writer<S> {
     async fn batch(&mut self, session: SessionId, ops: Vec<Placed>) -> Result<(), Stop> {
         let mut ops: VecDeque<Placed> = ops.into();
         while !ops.is_empty() {
-            match self.sessions.write(session, ops.iter().map(Placed::request).collect()).await {
+            match self.sessions.write(session, ops.iter().flat_map(Placed::requests).collect()).await {
                 Ok(results) => {
-                    for (placed, result) in ops.drain(..).zip(results) {
-                        self.done(placed, &result);
+                    let mut results = results.as_slice();
+                    for placed in ops.drain(..) {
+                        let (of_this, rest) = results.split_at(placed.op.paths().count().min(results.len()));
+                        self.done(placed.op, of_this);
+                        results = rest;
                     }
                 }
                 Err(WriteError::Culprit { index, code }) => {
+                    let paths =
+                        ops.iter().enumerate().flat_map(|(op, it)| it.op.paths().map(move |path| (op, path)));
+                    let Some((index, path)) = paths.map(|(op, path)| (op, path.clone())).nth(index) else {
+                        return Err(Stop(End::Again));
+                    };
                     let Some(culprit) = ops.remove(index) else { return Err(Stop(End::Again)) };
                     if code == ErrorCode::NodeExists {
                         self.set_aside_existing(session, &mut ops).await?;
                     }
-                    ops.extend(self.culprit(culprit, code).await?);
+                    ops.extend(self.culprit(culprit, path, code).await?);
                 }
                 Err(error @ WriteError::Unknown(_)) => {
-                    for Placed { op, .. } in ops {
-                        self.settle(op.path().clone(), Settled::Unknown(session));
+                    for path in ops.iter().flat_map(|placed| placed.op.paths()) {
+                        self.settle(path.clone(), Settled::Unknown(session));
                     }
                     return Err(stop(&error));
                 }
                 Err(WriteError::Refused(error)) => {
-                    for Placed { op, .. } in ops.drain(..) {
-                        self.refuse(op.path().clone(), error.to_string());
+                    for path in ops.iter().flat_map(|placed| placed.op.paths()) {
+                        self.refuse(path.clone(), error.to_string());
                     }
+                    return Ok(());
                 }
                 Err(error) => return Err(stop(&error)),
             }
@@ -211,21 +246,27 @@ impl<S: Sessions> Writer<S> {
         Ok(())
     }
 
-    fn done(&mut self, Placed { op, .. }: Placed, result: &MultiResult) {
-        match (op, result) {
-            (Op::Create(path, data), MultiResult::Create2(_, stat))
-            | (Op::Set(path, data), MultiResult::SetData(stat)) => {
+    fn done(&mut self, op: Op, results: &[MultiResult]) {
+        match (op, results) {
+            (Op::Create(path, data), [MultiResult::Create2(_, stat)])
+            | (Op::Set(path, data), [MultiResult::SetData(stat)]) => {
                 self.settle(path, Settled::Ours(Owned::new(stat, Some(&data))));
             }
-            (Op::Delete(path), MultiResult::Delete) => {
-                if let Some(owned) = self.held.get(&path) {
-                    self.sessions.release(owned.session, &path);
-                }
-                self.settle(path, Settled::Gone);
+            (Op::Delete(path), [MultiResult::Delete]) => self.deleted(path),
+            (Op::Swap { create, data, delete }, [MultiResult::Create2(_, stat), MultiResult::Delete]) => {
+                self.settle(create, Settled::Ours(Owned::new(stat, Some(&data))));
+                self.deleted(delete);
             }
             // A server that answers otherwise is not believed.
-            (op, _) => self.settle(op.path().clone(), Settled::Moved),
+            (op, _) => op.paths().for_each(|path| self.settle(path.clone(), Settled::Moved)),
         }
+    }
+
+    fn deleted(&mut self, path: ZnodePath) {
+        if let Some(owned) = self.held.get(&path) {
+            self.sessions.release(owned.session, &path);
+        }
+        self.settle(path, Settled::Gone);
     }
 
     /// Where one create finds its znode there already, others may: all are asked at once, instead of one
@@ -235,37 +276,42 @@ impl<S: Sessions> Writer<S> {
         session: SessionId,
         ops: &mut VecDeque<Placed>,
     ) -> Result<(), Stop> {
-        let is_create = |placed: &Placed| matches!(placed.op, Op::Create(..));
-        let paths: Vec<_> =
-            ops.iter().filter(|placed| is_create(placed)).map(|placed| placed.op.path().clone()).collect();
+        let paths: Vec<_> = ops.iter().filter_map(|placed| placed.op.creates().cloned()).collect();
         let stats = self.sessions.stats(session, &paths).await.map_err(|error| stop(&error))?;
         for (path, _) in paths.into_iter().zip(stats).filter(|(_, stat)| stat.is_some()) {
-            ops.retain(|placed| !(is_create(placed) && *placed.op.path() == path));
+            ops.retain(|placed| placed.op.creates() != Some(&path));
             self.settle(path, Settled::Moved);
         }
         Ok(())
     }
 
-    /// Why one op failed, and what to send instead of it.
-    async fn culprit(&mut self, placed: Placed, code: ErrorCode) -> Result<Option<Placed>, Stop> {
-        match (&placed.op, code) {
-            (Op::Create(path, _), ErrorCode::NoNode) => {
+    /// Why one op failed at this leaf, and what to send instead of it.
+    async fn culprit(
+        &mut self,
+        Placed { op, version }: Placed,
+        path: ZnodePath,
+        code: ErrorCode,
+    ) -> Result<Option<Placed>, Stop> {
+        match code {
+            ErrorCode::NoNode if op.creates() == Some(&path) => {
                 // Somebody removed the directory. Once is an accident.
-                let directory = path.parent().filter(|it| !self.outcome.directories.contains(it));
-                if let Some(directory) = directory {
-                    self.ensure(directory.clone()).await?;
-                    if !self.blocked.contains(&directory) {
-                        return Ok(Some(placed));
+                let directory = path.parent().map(Companion::directory);
+                if let Some(directory) = directory.filter(|it| !self.outcome.companions.contains(it)) {
+                    self.ensure(directory).await?;
+                    if !self.is_blocked(&path) {
+                        return Ok(Some(Placed { op, version }));
                     }
                 }
-                self.refuse(path.clone(), "its directory cannot be had".to_owned());
+                self.refuse(path, "its directory cannot be had".to_owned());
+                return Ok(None);
             }
-            (_, ErrorCode::NodeExists | ErrorCode::NoNode | ErrorCode::BadVersion) => {
-                self.settle(placed.op.path().clone(), Settled::Moved);
+            ErrorCode::NodeExists | ErrorCode::NoNode | ErrorCode::BadVersion => {
+                self.settle(path.clone(), Settled::Moved);
             }
-            (op, code) => self.refuse(op.path().clone(), code.to_string()),
+            code => self.refuse(path.clone(), code.to_string()),
         }
-        Ok(None)
+        let left = if op.needs() == Some(&path) { op.without_needs() } else { None };
+        Ok(left.map(|op| Placed { op, version: -1 }))
     }
 
     fn settle(&mut self, path: ZnodePath, settled: Settled) {
@@ -290,21 +336,28 @@ impl<S: Sessions> Writer<S> {
 }
 
 impl Placed {
-    fn request(&self) -> WriteOp {
+    /// One for each of [`Op::paths`], in that order.
+    fn requests(&self) -> Vec<WriteOp> {
         let version = self.version;
-        match &self.op {
-            Op::Create(path, data) => WriteOp::Create2(CreateRequest {
+        let create = |path: &ZnodePath, data: &Bytes| {
+            WriteOp::Create2(CreateRequest {
                 path: path.as_str().to_owned(),
                 data: Some(data.clone()),
                 acl: Acl::open(),
                 mode: CreateMode::Ephemeral,
-            }),
-            Op::Set(path, data) => WriteOp::SetData(SetDataRequest {
+            })
+        };
+        let delete =
+            |path: &ZnodePath| WriteOp::Delete(DeleteRequest { path: path.as_str().to_owned(), version });
+        match &self.op {
+            Op::Create(path, data) => vec![create(path, data)],
+            Op::Set(path, data) => vec![WriteOp::SetData(SetDataRequest {
                 path: path.as_str().to_owned(),
                 data: Some(data.clone()),
                 version,
-            }),
-            Op::Delete(path) => WriteOp::Delete(DeleteRequest { path: path.as_str().to_owned(), version }),
+            })],
+            Op::Delete(path) => vec![delete(path)],
+            Op::Swap { create: path, data, delete: old } => vec![create(path, data), delete(old)],
         }
     }
 }

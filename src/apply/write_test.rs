@@ -9,6 +9,7 @@ use zk_wire::ids::Zxid;
 use zk_wire::stat::Stat;
 
 use super::*;
+use crate::model::Holds;
 use crate::plan::Changes;
 use crate::session::OverBudget;
 
@@ -20,7 +21,7 @@ struct Script {
     said: Mutex<Vec<String>>,
     writes: Mutex<VecDeque<Result<(), WriteError>>>,
     stats: BTreeMap<ZnodePath, Stat>,
-    refused_directories: BTreeSet<ZnodePath>,
+    refused: BTreeSet<Companion>,
     full: bool,
 }
 
@@ -39,9 +40,9 @@ impl Sessions for &Script {
         self.say(format!("release {path}"));
     }
 
-    async fn ensure_directory(&self, directory: &ZnodePath) -> Result<(), WriteError> {
-        self.say(format!("ensure {directory}"));
-        match self.refused_directories.contains(directory) {
+    async fn ensure(&self, companion: &Companion) -> Result<(), WriteError> {
+        self.say(format!("ensure {}", companion.path));
+        match self.refused.contains(companion) {
             true => Err(WriteError::Refused(RequestError::Refused(ErrorCode::NoAuth))),
             false => Ok(()),
         }
@@ -86,6 +87,10 @@ fn path(name: &str) -> ZnodePath {
     ZnodePath::new(&format!("/s/{name}")).unwrap()
 }
 
+fn directory(path: &str) -> Companion {
+    Companion::directory(ZnodePath::new(path).unwrap())
+}
+
 fn change(creates: &[&str], sets: &[&str], gone: &[&str], replaced: &[&str]) -> Change {
     let data = |names: &[&str]| names.iter().map(|name| (path(name), Bytes::from("x"))).collect();
     let paths = |names: &[&str]| names.iter().map(|name| path(name)).collect();
@@ -93,11 +98,12 @@ fn change(creates: &[&str], sets: &[&str], gone: &[&str], replaced: &[&str]) -> 
     let held = held.iter().map(|name| (path(name), Owned::new(&stat(1), Some(b"old")))).collect();
     Change {
         changes: Changes {
-            directories: [ZnodePath::new("/s").unwrap()].into(),
+            companions: [directory("/s")].into(),
             creates: data(creates),
             sets: data(sets),
             gone: paths(gone),
             replaced: paths(replaced),
+            swaps: BTreeMap::new(),
         },
         held,
     }
@@ -211,20 +217,100 @@ async fn what_a_stranger_has_replaced_is_not_deleted() {
 async fn a_directory_that_is_refused_blocks_only_what_is_below_it() {
     let mut change = change(&["c"], &[], &["g"], &[]);
     let other = ZnodePath::new("/other/o").unwrap();
-    change.changes.directories.insert(ZnodePath::new("/other").unwrap());
+    change.changes.companions.insert(directory("/other"));
     change.changes.creates.insert(other.clone(), Bytes::new());
-    let script =
-        Script { refused_directories: [ZnodePath::new("/other").unwrap()].into(), ..script(&change) };
+    let script = Script { refused: [directory("/other")].into(), ..script(&change) };
     let (said, outcome) = told(&script, change).await;
     assert_eq!(said, ["ensure /other", "ensure /s", "multi +/s/c", "multi -/s/g v0", "release /s/g"]);
     assert!(!outcome.settled.contains_key(&other));
     assert_eq!((outcome.refusals.len(), outcome.end), (1, End::Again));
 }
 
+/// `o` gets the name `c`, as whoever has both in one directory is told once.
+fn swap() -> Change {
+    let mut change = change(&["c"], &[], &[], &["o"]);
+    change.changes.swaps = [(path("o"), path("c"))].into();
+    change
+}
+
+#[tokio::test]
+async fn a_leaf_gets_another_name_in_one_transaction() {
+    let change = swap();
+    let script = script(&change);
+    let (said, outcome) = told(&script, change).await;
+    assert_eq!(said, ["ensure /s", "multi +/s/c, -/s/o v0", "release /s/o"]);
+    assert_eq!((outcome.settled[&path("o")], outcome.end), (Settled::Gone, End::Done));
+    assert!(matches!(outcome.settled[&path("c")], Settled::Ours(_)));
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_to_be_had_leaves_the_old_one() {
+    for (code, more) in [(ErrorCode::NodeExists, &[][..]), (ErrorCode::NoAuth, &[])] {
+        let change = swap();
+        let script = script(&change);
+        script.writes.lock().unwrap().push_back(culprit(0, code));
+        let (said, outcome) = told(&script, change).await;
+        let expected = ["ensure /s", "multi +/s/c, -/s/o v0", "release /s/c"];
+        assert_eq!(said, [&expected[..], more].concat(), "{code}");
+        assert!(!outcome.settled.contains_key(&path("o")));
+    }
+}
+
+#[tokio::test]
+async fn an_old_name_that_is_gone_does_not_hold_up_the_new_one() {
+    let change = swap();
+    let script = script(&change);
+    script.writes.lock().unwrap().push_back(culprit(1, ErrorCode::BadVersion));
+    let (said, outcome) = told(&script, change).await;
+    assert_eq!(said, ["ensure /s", "multi +/s/c, -/s/o v0", "multi +/s/c"]);
+    assert_eq!(outcome.settled[&path("o")], Settled::Moved);
+    let change = swap();
+    let gone = Script::default();
+    let (said, outcome) = told(&gone, change).await;
+    assert_eq!(said, ["ensure /s", "multi +/s/c"]);
+    assert_eq!(outcome.settled[&path("o")], Settled::Moved);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_puts_both_names_in_doubt() {
+    let change = swap();
+    let script = script(&change);
+    script.writes.lock().unwrap().push_back(Err(WriteError::Unknown(Lost::Closed)));
+    let (_, outcome) = told(&script, change).await;
+    for name in ["c", "o"] {
+        assert_eq!(outcome.settled[&path(name)], Settled::Unknown(A), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_refers_to_content_that_cannot_be_had_is_not_written() {
+    let mut change = change(&["c"], &["s"], &["g"], &[]);
+    let content = |needed_below: &str| {
+        let needed_below = ZnodePath::new(needed_below).unwrap();
+        let holds = Holds::Content { data: "x".into(), needed_below };
+        Companion { path: ZnodePath::new("/beside/content").unwrap(), holds }
+    };
+    let item =
+        Companion { path: ZnodePath::new("/beside/list").unwrap(), holds: Holds::Item("a".to_owned()) };
+    for (refused, writes) in [
+        (content("/s"), &["multi -/s/g v0"][..]),
+        (content("/elsewhere"), &["multi +/s/c, =/s/s v0", "multi -/s/g v0"]),
+        (item, &["multi +/s/c, =/s/s v0", "multi -/s/g v0"]),
+    ] {
+        change.changes.companions = [directory("/s"), refused.clone()].into();
+        let script = Script { refused: [refused].into(), ..script(&change) };
+        let again = Change { changes: change.changes.clone(), held: change.held.clone() };
+        let (said, outcome) = told(&script, again).await;
+        let written: Vec<_> = said.iter().filter(|said| said.starts_with("multi")).collect();
+        assert_eq!(written, writes);
+        assert_eq!((outcome.refusals.len(), outcome.end), (1, End::Again));
+    }
+}
+
 #[tokio::test]
 async fn a_directory_that_was_removed_is_made_again_once() {
     let mut change = change(&["c"], &[], &[], &[]);
-    change.changes.directories.clear();
+    change.changes.companions.clear();
     let script = script(&change);
     script.writes.lock().unwrap().extend([culprit(0, ErrorCode::NoNode), culprit(0, ErrorCode::NoNode)]);
     let (said, outcome) = told(&script, change).await;

@@ -13,7 +13,7 @@ use zk_wire::path::PathError;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
 use super::{Drain, Instance, Leaf};
-use crate::model::ZnodePath;
+use crate::model::{Endpoint, ZnodePath};
 
 /// Curator x-discovery.
 pub(super) struct Format;
@@ -38,13 +38,13 @@ struct Record<'a, P> {
     #[serde(rename = "registrationTimeUTC")]
     registration_time_utc: i64,
     service_type: &'static str,
-    uri_spec: UriSpec,
+    uri_spec: Option<UriSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct UriSpec {
+pub(super) struct UriSpec {
     parts: [UriPart; 5],
 }
 
@@ -55,7 +55,7 @@ struct UriPart {
 }
 
 /// `{scheme}://{address}:{port}`, Curator's own default.
-const URI_SPEC: UriSpec = UriSpec {
+pub(super) const URI_SPEC: UriSpec = UriSpec {
     parts: [
         UriPart { value: "scheme", variable: true },
         UriPart { value: "://", variable: false },
@@ -100,20 +100,27 @@ impl Target for Curator {
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
         let enabled = instance.is_marked(Drain::Disable).then_some(false);
-        Ok(record(&self.name, instance, instance.endpoint.ip.to_string(), None::<()>, enabled))
+        let address = instance.endpoint.ip.to_string();
+        Ok(record(&self.name, instance, address, None::<()>, Some(URI_SPEC), enabled))
     }
 }
 
-/// The record of one endpoint. Its id is `ip:port`; its registration time is the Service's creation, since
+/// `ip:port`, an instance's id.
+pub(super) fn id(endpoint: Endpoint) -> String {
+    format!("{}:{}", endpoint.ip, endpoint.port)
+}
+
+/// The record of one endpoint. Its registration time is the Service's creation, since
 /// consumers compare it and it must not change.
 pub(super) fn record(
     name: &str,
     &Instance { endpoint, created_ms, .. }: &Instance<'_>,
     address: String,
     payload: impl Serialize,
+    uri_spec: Option<UriSpec>,
     enabled: Option<bool>,
 ) -> Leaf {
-    let id = format!("{}:{}", endpoint.ip, endpoint.port);
+    let id = id(endpoint);
     let record = Record {
         name,
         id: &id,
@@ -123,7 +130,7 @@ pub(super) fn record(
         payload,
         registration_time_utc: created_ms,
         service_type: "DYNAMIC",
-        uri_spec: URI_SPEC,
+        uri_spec,
         enabled,
     };
     // A struct of strings and numbers always has a JSON form.

@@ -1,5 +1,6 @@
 //! What is particular about one format: each file of this module implements these two.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -8,12 +9,17 @@ use zk_wire::path::PathError;
 use super::name::{NameError, check_nested, check_single};
 use super::registered::{Registered, Unreadable};
 use super::{BadValue, Drain, Instance, Leaf, shortened};
-use crate::model::{Service, ZnodePath};
+use crate::model::{Companion, Service, ZnodePath};
 
 /// One format.
 pub(super) trait Definition: Sync {
     /// Where it lives, unless the configuration says otherwise.
     fn root(&self) -> &'static str;
+
+    /// The format below whose root its leaves have companions, if they have any but their directory.
+    fn beside(&self) -> Option<super::Format> {
+        None
+    }
 
     /// Annotations that say how, beside the one that has the format's name and those that every format has.
     fn options(&self) -> &'static [&'static str] {
@@ -68,11 +74,30 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// The name that a rule must grant.
     fn name(&self) -> &str;
 
+    /// Every name that a rule must grant: whoever may write under it could take the calls of others.
+    fn claims(&self) -> Vec<&str> {
+        vec![self.name()]
+    }
+
     /// Where its leaves are.
     ///
     /// # Errors
     /// ZooKeeper would not accept the path.
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError>;
+
+    /// What its consumers need beside its directory and the leaves there: below the root that [`Definition::beside`]
+    /// names, for instances on these ports.
+    ///
+    /// # Errors
+    /// ZooKeeper would not accept a path.
+    fn companions(
+        &self,
+        _directory: &ZnodePath,
+        _beside: &ZnodePath,
+        _ports: &BTreeSet<u16>,
+    ) -> Result<Vec<Companion>, PathError> {
+        Ok(Vec::new())
+    }
 
     /// The leaf of an endpoint.
     ///

@@ -27,12 +27,18 @@ pub(super) struct Format;
 /// What one Service publishes as a provider of one interface.
 #[derive(Debug)]
 struct Dubbo {
-    /// The Java interface.
-    interface: String,
-    /// All parameters.
-    parameters: BTreeMap<String, String>,
+    provider: Provider,
     /// May IPv6 providers be written? Consumers before 2.7 fail as a whole on one.
     ipv6: bool,
+}
+
+/// A provider of one interface, without its address.
+#[derive(Debug)]
+pub(super) struct Provider {
+    /// The Java interface.
+    pub(super) interface: String,
+    /// All parameters.
+    pub(super) parameters: BTreeMap<String, String>,
 }
 
 /// Why something cannot be part of a provider's URL.
@@ -112,7 +118,19 @@ pub enum TextError {
     NoVersion,
 }
 
-/// No provider is longer, but for what is told of where it runs. A `getChildren` reply of 1 MiB, the limit of Java clients, then has room for 250.
+/// Where a mistake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Interface, version and group.
+    Key,
+    /// The application.
+    Application,
+    /// The parameters.
+    Parameters,
+}
+
+/// No provider is longer, but for what is told of where it runs. A `getChildren` reply of 1 MiB, the limit of Java
+/// clients, then has room for 250.
 const MAX_URL_BYTES: usize = 4_096;
 
 /// What zone, node and hints may add to that, encoded.
@@ -129,7 +147,9 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'*')
 const RESERVED: [&str; 7] = ["anyhost", "category", "dynamic", "enabled", "interface", "side", "disabled"];
 
 /// What Dubbo 2.7 and later keep beside the interfaces.
-const SIBLINGS: [&str; 3] = ["config", "metadata", "mapping"];
+const SIBLINGS: [&str; 3] = ["config", METADATA, MAPPING];
+const METADATA: &str = "metadata";
+const MAPPING: &str = "mapping";
 
 /// The directory of an interface's providers.
 const PROVIDERS: &str = "providers";
@@ -194,15 +214,13 @@ impl Definition for Format {
         };
         let application = asked.option(APPLICATION).unwrap_or(&asked.service.key.name);
         let parameters = asked.option(PARAMETERS).unwrap_or_default();
-        let is_separator = |c: char| c == ',' || c.is_whitespace();
-        let mut keys: Vec<_> = asked.value.split(is_separator).filter(|key| !key.is_empty()).collect();
-        if keys.is_empty() {
-            keys.push("");
-        }
-        for key in keys {
-            targets.push(match Dubbo::new(key, application, parameters) {
-                Ok(dubbo) => Ok(Box::new(Dubbo { ipv6, ..dubbo }) as Box<dyn Target>),
-                Err(error) => Err(BadAnnotation { annotation: annotation_of(&error), reason: error.into() }),
+        for key in keys(asked.value) {
+            targets.push(match Provider::new(key, application, parameters) {
+                Ok(provider) => Ok(Box::new(Dubbo { provider, ipv6 }) as Box<dyn Target>),
+                Err(error) => Err(BadAnnotation {
+                    annotation: error.part().of([ANNOTATION, APPLICATION, PARAMETERS]),
+                    reason: error.into(),
+                }),
             });
         }
         targets
@@ -229,29 +247,54 @@ impl Definition for Format {
     }
 }
 
-/// Where the mistake is. What is too long is so because of the parameters, if there are any.
-fn annotation_of(error: &DubboError) -> &'static str {
-    match error {
-        DubboError::Interface(_)
-        | DubboError::Sibling(_)
-        | DubboError::Key { part: KeyPart::Version | KeyPart::Group, .. } => ANNOTATION,
-        DubboError::Key { part: KeyPart::Application, .. } => APPLICATION,
-        DubboError::Malformed(_)
-        | DubboError::Name { .. }
-        | DubboError::Value { .. }
-        | DubboError::Stripped(_)
-        | DubboError::Reserved(_)
-        | DubboError::TooLong(_) => PARAMETERS,
+impl DubboError {
+    /// Where the mistake is. What is too long is so because of the parameters, if there are any.
+    pub(super) fn part(&self) -> Part {
+        match self {
+            DubboError::Interface(_)
+            | DubboError::Sibling(_)
+            | DubboError::Key { part: KeyPart::Version | KeyPart::Group, .. } => Part::Key,
+            DubboError::Key { part: KeyPart::Application, .. } => Part::Application,
+            DubboError::Malformed(_)
+            | DubboError::Name { .. }
+            | DubboError::Value { .. }
+            | DubboError::Stripped(_)
+            | DubboError::Reserved(_)
+            | DubboError::TooLong(_) => Part::Parameters,
+        }
     }
+}
+
+impl Part {
+    /// The annotation of each part, in the order of this enum.
+    pub(super) fn of(self, [key, application, parameters]: [&'static str; 3]) -> &'static str {
+        match self {
+            Part::Key => key,
+            Part::Application => application,
+            Part::Parameters => parameters,
+        }
+    }
+}
+
+/// Keys of interfaces, separated by commas or white space. There is always one, which may be empty.
+pub(super) fn keys(value: &str) -> Vec<&str> {
+    let is_separator = |c: char| c == ',' || c.is_whitespace();
+    let keys: Vec<_> = value.split(is_separator).filter(|key| !key.is_empty()).collect();
+    if keys.is_empty() { vec![""] } else { keys }
+}
+
+/// The directories of `mapping` and of `metadata` below this root.
+pub(super) fn beside(root: &ZnodePath) -> Result<[ZnodePath; 2], PathError> {
+    Ok([root.child(MAPPING)?, root.child(METADATA)?])
 }
 
 impl Target for Dubbo {
     fn name(&self) -> &str {
-        &self.interface
+        &self.provider.interface
     }
 
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
-        root.child(&form_encode(&self.interface))?.child(PROVIDERS)
+        root.child(&form_encode(&self.provider.interface))?.child(PROVIDERS)
     }
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
@@ -260,16 +303,17 @@ impl Target for Dubbo {
             return Err(NoIpv6);
         }
         let address = SocketAddr::new(endpoint.ip, endpoint.port);
-        Ok(Leaf { name: self.url(address, &self.of_instance(instance)), data: Bytes::new() })
+        let name = self.provider.url(address, &self.provider.of_instance(instance));
+        Ok(Leaf { name, data: Bytes::new() })
     }
 }
 
-impl Dubbo {
+impl Provider {
     /// Reads `interface[:version[:group]]`, Dubbo's own colon-separated key, and `name=value&…`.
     ///
     /// # Errors
     /// See [`DubboError`].
-    fn new(key: &str, application: &str, parameters: &str) -> Result<Self, DubboError> {
+    pub(super) fn new(key: &str, application: &str, parameters: &str) -> Result<Self, DubboError> {
         let mut parts = key.splitn(3, ':');
         let interface = parts.next().unwrap_or_default();
         if !interface.split('.').all(is_java_identifier) {
@@ -302,12 +346,24 @@ impl Dubbo {
             let (name, value) = read_parameter(parameter)?;
             all.insert(name.to_owned(), value.to_owned());
         }
-        let dubbo = Dubbo { interface: interface.to_owned(), parameters: all, ipv6: false };
+        let provider = Provider { interface: interface.to_owned(), parameters: all };
         let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
-        match dubbo.url(longest, &[]).len() {
+        match provider.url(longest, &[]).len() {
             bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),
-            _ => Ok(dubbo),
+            _ => Ok(provider),
         }
+    }
+
+    /// `[group/]interface[:version]:protocol` (`MetadataInfo.ServiceInfo.getMatchKey`).
+    pub(super) fn key(&self, protocol: &str) -> String {
+        let group = self.parameter("group").map(|group| format!("{group}/")).unwrap_or_default();
+        let version = self.parameter("version").map(|version| format!(":{version}")).unwrap_or_default();
+        format!("{group}{}{version}:{protocol}", self.interface)
+    }
+
+    /// One of its parameters.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
     }
 
     /// What one provider says beside all others: where it runs, as far as consumers can read that and the
@@ -474,12 +530,13 @@ mod tests {
 
     #[test]
     fn a_provider_has_exactly_this_name() {
-        let dubbo = Dubbo::new(
+        let provider = Provider::new(
             "com.acme.OrderService:1.0.0:g1",
             "orders",
             "methods=create,get&pid=1&release=2.7.23&revision=1.0.0&timestamp=1700000000000&weight=200",
         )
         .unwrap();
+        let dubbo = Dubbo { provider, ipv6: false };
         let leaf = dubbo.leaf(&instance("10.1.2.3")).unwrap();
         let directory = dubbo.directory(&ZnodePath::new("/dubbo").unwrap()).unwrap();
         assert_eq!(directory.as_str(), "/dubbo/com.acme.OrderService/providers");
@@ -498,7 +555,8 @@ mod tests {
     #[test]
     fn a_provider_tells_where_it_runs_and_that_it_drains_only_if_it_is_asked_to() {
         let name = |parameters: &str, instance: Instance<'_>| {
-            Dubbo::new("a.B", "orders", parameters).unwrap().leaf(&instance).unwrap().name
+            let provider = Provider::new("a.B", "orders", parameters).unwrap();
+            Dubbo { provider, ipv6: false }.leaf(&instance).unwrap().name
         };
         let plain = name("", instance("10.1.2.3"));
         let topology =
@@ -539,12 +597,12 @@ mod tests {
         for (key, ip) in
             [("com.acme.OrderService:1.0.0:g1", "10.1.2.3"), (ORDERS, "fd00::1"), ("a.B::g", "10.1.2.3")]
         {
-            let dubbo = Dubbo::new(key, "orders", "weight=200").unwrap();
-            let name = dubbo.url(SocketAddr::new(ip.parse().unwrap(), 20880), &[]);
+            let provider = Provider::new(key, "orders", "weight=200").unwrap();
+            let name = provider.url(SocketAddr::new(ip.parse().unwrap(), 20880), &[]);
             let expected =
                 Registered { service: key.to_owned(), ip: ip.parse().unwrap(), port: 20880, ready: true };
-            assert_eq!(registered(&dubbo.interface, &name), Ok(expected));
-            assert_eq!(interface(&form_encode(&dubbo.interface)), Some(dubbo.interface));
+            assert_eq!(registered(&provider.interface, &name), Ok(expected));
+            assert_eq!(interface(&form_encode(&provider.interface)), Some(provider.interface));
         }
     }
 
@@ -630,14 +688,14 @@ mod tests {
 
     #[test]
     fn the_first_parameter_is_one_that_may_be_lost() {
-        let dubbo = Dubbo::new("a.B", "orders", "accepts=9&Z=1").unwrap();
-        let name = dubbo.leaf(&instance("10.1.2.3")).unwrap().name;
+        let provider = Provider::new("a.B", "orders", "accepts=9&Z=1").unwrap();
+        let name = provider.url("10.1.2.3:20880".parse().unwrap(), &[]);
         assert!(name.contains("%3Fanyhost%3Dtrue%26Z%3D1%26accepts%3D9%26application%3D"), "{name}");
     }
 
     #[test]
     fn what_breaks_a_consumer_is_refused() {
-        let error = |key: &str, parameters: &str| Dubbo::new(key, "orders", parameters).unwrap_err();
+        let error = |key: &str, parameters: &str| Provider::new(key, "orders", parameters).unwrap_err();
         for interface in ["", "com/acme", "..", "a..B", ".B", "a.", "a.1B", "a.B?x", "a B"] {
             assert_eq!(error(interface, ""), DubboError::Interface(interface.to_owned()));
         }
@@ -657,7 +715,7 @@ mod tests {
     #[test]
     fn no_parameter_is_smuggled_in_by_another_text() {
         let error = |key: &str, application: &str, parameters: &str| {
-            Dubbo::new(key, application, parameters).unwrap_err().to_string()
+            Provider::new(key, application, parameters).unwrap_err().to_string()
         };
         for (error, parts) in [
             (error("a.B", "orders", "x;dynamic=false"), ["name of parameter \"x;dynamic\"", "';'"]),
@@ -688,13 +746,13 @@ mod tests {
             ("Top", "pid=1&timestamp=2"),
             ("a.B", "a=b=c&dubbo.tag=grey&create.timeout=9&x=pid&y=0.0.0"),
         ] {
-            Dubbo::new(key, "orders", parameters).unwrap();
+            Provider::new(key, "orders", parameters).unwrap();
         }
     }
 
     #[test]
     fn a_url_that_is_too_long_is_refused_with_the_limit() {
-        let with = |value: usize| Dubbo::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
+        let with = |value: usize| Provider::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse::<SocketAddr>().unwrap();
         let fixed = with(1).unwrap().url(longest, &[]).len() - 1;
         assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().url(longest, &[]).len(), MAX_URL_BYTES);
@@ -702,10 +760,10 @@ mod tests {
         assert_eq!(error, DubboError::TooLong(MAX_URL_BYTES + 1));
         assert!(error.to_string().contains("4096"), "{error}");
         for huge in ["x".repeat(100_000), format!("{}=1;", "x".repeat(100_000))] {
-            let error = Dubbo::new("a.B", "orders", &huge).unwrap_err().to_string();
+            let error = Provider::new("a.B", "orders", &huge).unwrap_err().to_string();
             assert!(error.len() < 400, "{} bytes", error.len());
         }
-        let error = Dubbo::new(&"/".repeat(100_000), "orders", "").unwrap_err().to_string();
+        let error = Provider::new(&"/".repeat(100_000), "orders", "").unwrap_err().to_string();
         assert!(error.len() < 400, "{} bytes", error.len());
     }
 }

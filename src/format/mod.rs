@@ -11,6 +11,7 @@ mod bad_value;
 mod curator;
 mod definition;
 mod dubbo;
+mod dubbo3;
 mod hostport;
 mod instance;
 mod name;
@@ -50,6 +51,8 @@ pub enum Format {
     Curator,
     /// Dubbo, one directory per interface.
     Dubbo,
+    /// Dubbo 3, one directory per application.
+    Dubbo3,
     /// Spring Cloud ZooKeeper.
     Spring,
     /// Twitter's ServerSets: Finagle, Linkerd 1, Aurora.
@@ -62,13 +65,21 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 6] =
-        [Format::Curator, Format::Dubbo, Format::Spring, Format::Serverset, Format::Nerve, Format::Hostport];
+    pub const ALL: [Format; 7] = [
+        Format::Curator,
+        Format::Dubbo,
+        Format::Dubbo3,
+        Format::Spring,
+        Format::Serverset,
+        Format::Nerve,
+        Format::Hostport,
+    ];
 
     fn definition(self) -> &'static dyn Definition {
         match self {
             Format::Curator => &curator::Format,
             Format::Dubbo => &dubbo::Format,
+            Format::Dubbo3 => &dubbo3::Format,
             Format::Spring => &spring::Format,
             Format::Serverset => &serverset::Format,
             Format::Nerve => &nerve::Format,
@@ -82,6 +93,7 @@ impl Format {
         match self {
             Format::Curator => "curator",
             Format::Dubbo => "dubbo",
+            Format::Dubbo3 => "dubbo3",
             Format::Spring => "spring",
             Format::Serverset => "serverset",
             Format::Nerve => "nerve",
@@ -101,11 +113,17 @@ impl Format {
         self.definition().root()
     }
 
+    /// The format below whose root its companions are, beside those in its own.
+    #[must_use]
+    pub fn beside(self) -> Format {
+        self.definition().beside().unwrap_or(self)
+    }
+
     /// May its root be that of `other`? Then the leaves of both must be read alike, since only their names tell
     /// what a leaf stands for.
     #[must_use]
     pub fn may_share_a_root(self, other: Format) -> bool {
-        let are_instances = |format| matches!(format, Format::Curator | Format::Spring);
+        let are_instances = |format| matches!(format, Format::Curator | Format::Spring | Format::Dubbo3);
         self == other || are_instances(self) && are_instances(other)
     }
 

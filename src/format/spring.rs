@@ -82,7 +82,7 @@ impl Target for Spring {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        Ok(curator::record(name, instance, address, payload, None))
+        Ok(curator::record(name, instance, address, payload, Some(curator::URI_SPEC), None))
     }
 }
 

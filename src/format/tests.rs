@@ -18,7 +18,7 @@ fn target(format: Format, value: &str) -> Box<dyn Target> {
 }
 
 fn value(format: Format) -> &'static str {
-    if format == Format::Dubbo { "com.acme.Orders" } else { "orders" }
+    if matches!(format, Format::Dubbo | Format::Dubbo3) { "com.acme.Orders" } else { "orders" }
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cidr;
+pub mod companion;
 pub mod endpoint;
 pub mod family;
 pub mod node;
@@ -14,6 +15,7 @@ pub mod znode;
 
 pub use address::AddressKind;
 pub use cidr::{Cidr, CidrError};
+pub use companion::{Companion, Holds};
 pub use endpoint::{Endpoint, Protocol};
 pub use family::{Families, FamilyPolicy};
 pub use node::{Node, Nodes};

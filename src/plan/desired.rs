@@ -12,7 +12,7 @@ use super::rules::Rules;
 use super::wishes::{Draining, Wishes};
 use crate::format::{Format, Instance, Leaf, NoIpv6, Target};
 use crate::model::{
-    Endpoint, Endpoints, Ignored, Nodes, Placement, Service, Slice, ZnodePath, ready_addresses,
+    Companion, Endpoint, Endpoints, Ignored, Nodes, Placement, Service, Slice, ZnodePath, ready_addresses,
 };
 
 /// Where the formats live: `<root>/<name>/<leaf>` and the like. One without a root is not written.
@@ -22,8 +22,9 @@ pub struct Roots(pub BTreeMap<Format, ZnodePath>);
 /// What should be there for one Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// Directories that must exist, even without a leaf: consumers watch them.
-    pub directories: BTreeSet<ZnodePath>,
+    /// Persistent znodes that consumers need beside the leaves. Of those that are directories there is one even
+    /// without a leaf, since they are watched.
+    pub companions: BTreeSet<Companion>,
     /// Leaves with their data.
     pub leaves: BTreeMap<ZnodePath, Bytes>,
     /// Formats of which something cannot be told now, with the addresses that are ready. What is there stays
@@ -118,7 +119,8 @@ impl Desired {
         given: &Given<'s>,
     ) {
         let &Publication { format, ref target, ref wishes } = publication;
-        let Some(root) = given.roots.0.get(&format) else { return };
+        let roots = &given.roots.0;
+        let (Some(root), Some(beside)) = (roots.get(&format), roots.get(&format.beside())) else { return };
         let directory = match target.directory(root) {
             Ok(directory) => directory,
             Err(reason) => {
@@ -126,7 +128,7 @@ impl Desired {
                 return;
             }
         };
-        if !self.directories.insert(directory.clone()) && given.roots.is_shared(format) {
+        if !self.companions.insert(Companion::directory(directory.clone())) && given.roots.is_shared(format) {
             self.refusals.insert(Refusal::Twice { format, directory });
             return;
         }
@@ -149,6 +151,14 @@ impl Desired {
             let (key, name) = (service.key.clone(), target.name().to_owned());
             Refusal::AddressNotGranted { key, format, name, kind }
         }));
+        let ports = ready.keys().map(|endpoint| endpoint.port).collect();
+        match target.companions(&directory, beside, &ports) {
+            Ok(companions) => self.companions.extend(companions),
+            Err(reason) => {
+                self.refusals.insert(Refusal::bad_name(format.name(), target.name(), reason));
+                return;
+            }
+        }
         let leaves = Leaves { directory, format, target: &**target, wishes, created_ms: service.created_ms };
         for (endpoint, placement) in ready {
             match leaves.of(endpoint, placement, false) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::desired::{Desired, Roots};
 use crate::format::Format;
-use crate::model::{Fingerprint, Known, ZnodePath};
+use crate::model::{Companion, Fingerprint, Known, ZnodePath};
 
 /// What is known of a leaf that we own.
 pub trait Held {
@@ -18,8 +18,8 @@ pub trait Held {
 /// What must be done for one Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Directories that must exist.
-    pub directories: BTreeSet<ZnodePath>,
+    /// Companions that must be made sure of.
+    pub companions: BTreeSet<Companion>,
     /// Leaves to create.
     pub creates: BTreeMap<ZnodePath, Bytes>,
     /// Leaves whose data must change.
@@ -28,13 +28,15 @@ pub struct Changes {
     pub gone: BTreeSet<ZnodePath>,
     /// Leaves to delete once all the rest is done: their endpoints are ready, under other names.
     pub replaced: BTreeSet<ZnodePath>,
+    /// Of those, the ones whose other name is created beside them: so both can be done at once.
+    pub swaps: BTreeMap<ZnodePath, ZnodePath>,
 }
 
 impl Changes {
     /// Is nothing to be written?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.directories.is_empty()
+        self.companions.is_empty()
             && self.creates.is_empty()
             && self.sets.is_empty()
             && self.gone.is_empty()
@@ -47,20 +49,20 @@ impl Changes {
     }
 }
 
-/// The changes from `held` to `desired`. Directories that `exist` already need nothing. An unknown
+/// The changes from `held` to `desired`. Companions that `exist` already need nothing. An unknown
 /// desired state changes nothing.
 #[must_use]
 pub fn diff<L: Held>(
     desired: &Known<Desired>,
     held: &BTreeMap<ZnodePath, L>,
     roots: &Roots,
-    exists: impl Fn(&ZnodePath) -> bool,
+    exists: impl Fn(&Companion) -> bool,
 ) -> Changes {
     let Known::Known(desired) = desired else {
         return Changes::default();
     };
     let mut changes = Changes {
-        directories: desired.directories.iter().filter(|directory| !exists(directory)).cloned().collect(),
+        companions: desired.companions.iter().filter(|companion| !exists(companion)).cloned().collect(),
         ..Changes::default()
     };
     for (path, data) in &desired.leaves {
@@ -81,6 +83,7 @@ pub fn diff<L: Held>(
         let (replaced, gone) =
             unwanted.cloned().partition(|path| roots.endpoint_of(path).is_some_and(|it| ready.contains(&it)));
         (changes.replaced, changes.gone) = (replaced, gone);
+        changes.swaps = swaps(&changes.replaced, &changes.creates, roots);
     }
     if cfg!(feature = "delete-first") && !changes.is_empty() {
         return start_over(changes, desired, held);
@@ -95,8 +98,21 @@ fn start_over<L>(changes: Changes, desired: &Desired, held: &BTreeMap<ZnodePath,
         sets: BTreeMap::new(),
         gone: held.keys().cloned().collect(),
         replaced: BTreeSet::new(),
+        swaps: BTreeMap::new(),
         ..changes
     }
+}
+
+/// Which leaf takes the place of which, in the same directory and for the same endpoint.
+fn swaps(
+    replaced: &BTreeSet<ZnodePath>,
+    creates: &BTreeMap<ZnodePath, Bytes>,
+    roots: &Roots,
+) -> BTreeMap<ZnodePath, ZnodePath> {
+    let place = |path: &ZnodePath| Some((path.parent()?, roots.endpoint_of(path)?));
+    let mut creates: BTreeMap<_, _> =
+        creates.keys().rev().filter_map(|path| Some((place(path)?, path.clone()))).collect();
+    replaced.iter().filter_map(|old| Some((old.clone(), creates.remove(&place(old)?)?))).collect()
 }
 
 fn endpoints<'p>(paths: impl Iterator<Item = &'p ZnodePath>, roots: &Roots) -> BTreeSet<(Format, IpAddr)> {

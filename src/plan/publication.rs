@@ -50,12 +50,14 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     }
     let Asked { wanted, refusals, .. } = &mut asked;
     wanted.retain(|Publication { format, target, .. }| {
-        let granted = rules.grant(&service.key, *format, target.name());
-        if !granted {
-            let (key, format, name) = (service.key.clone(), *format, target.name().to_owned());
-            refusals.push(Refusal::NotGranted { key, format, name });
-        }
-        granted
+        let claims = target.claims();
+        let refused: Vec<_> =
+            claims.into_iter().filter(|name| !rules.grant(&service.key, *format, name)).collect();
+        refusals.extend(refused.iter().map(|&name| {
+            let (key, format, name) = (service.key.clone(), *format, name.to_owned());
+            Refusal::NotGranted { key, format, name }
+        }));
+        refused.is_empty()
     });
     asked
 }

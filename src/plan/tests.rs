@@ -24,7 +24,8 @@ fn roots() -> Roots {
 }
 
 fn everything() -> Rules {
-    serde_saphyr::from_str("[{formats: [curator, dubbo, spring, serverset, nerve, hostport]}]").unwrap()
+    serde_saphyr::from_str("[{formats: [curator, dubbo, dubbo3, spring, serverset, nerve, hostport]}]")
+        .unwrap()
 }
 
 fn service(annotations: &[(&str, &str)]) -> Service {
@@ -81,6 +82,10 @@ fn carry_out(op: &Op, leaves: &mut Leaves) {
         Op::Create(path, data) => assert_eq!(leaves.insert(path.clone(), Fingerprint::of(data)), None),
         Op::Set(path, data) => assert!(leaves.insert(path.clone(), Fingerprint::of(data)).is_some()),
         Op::Delete(path) => assert!(leaves.remove(path).is_some()),
+        Op::Swap { create, data, delete } => {
+            assert_eq!(leaves.insert(create.clone(), Fingerprint::of(data)), None);
+            assert!(leaves.remove(delete).is_some());
+        }
     }
 }
 
@@ -110,7 +115,7 @@ proptest! {
             }
             prop_assert_eq!(leaves.keys().cloned().collect::<BTreeSet<_>>(), after.clone());
             let (_, mut rest) = plan(&service, state, &leaves);
-            rest.directories.clear();
+            rest.companions.clear();
             prop_assert!(rest.is_empty());
             before = after;
         }
@@ -169,7 +174,7 @@ fn a_mistake_keeps_what_is_ready_and_lets_go_of_what_is_not() {
 
 #[cfg(not(feature = "delete-first"))]
 #[test]
-fn a_leaf_that_another_replaces_goes_only_when_that_is_there() {
+fn a_leaf_that_another_replaces_goes_as_that_comes() {
     let (first, _) = plan(&both(), &[slice(&[(1, true), (2, true)])], &Leaves::new());
     let held: Leaves =
         first.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
@@ -178,8 +183,30 @@ fn a_leaf_that_another_replaces_goes_only_when_that_is_there() {
     let (_, changes) = plan(&service, &[slice(&[(1, true)])], &held);
     // Endpoint 1 gets new names in two interfaces; endpoint 2 goes in three directories.
     assert_eq!((changes.creates.len(), changes.replaced.len(), changes.gone.len()), (2, 2, 3));
+    let steps = steps(changes).steps;
+    let [Step { ops: swaps, needs_all: false }, Step { ops: gone, needs_all: false }] = &*steps else {
+        panic!("{steps:?}")
+    };
+    assert_eq!(gone.len(), 3);
+    assert_eq!(swaps.len(), 2);
+    for op in swaps {
+        let Op::Swap { create, delete, .. } = op else { panic!("{op:?}") };
+        assert_eq!(create.parent(), delete.parent());
+    }
+}
+
+/// A new directory gets its leaves first; the old one loses them when all of those are there.
+#[cfg(not(feature = "delete-first"))]
+#[test]
+fn a_leaf_that_another_replaces_elsewhere_goes_when_that_is_there() {
+    let (first, _) = plan(&both(), &[slice(&[(1, true)])], &Leaves::new());
+    let held: Leaves =
+        first.leaves.iter().map(|(path, data)| (path.clone(), Fingerprint::of(data))).collect();
+    let mut service = both();
+    service.annotations.insert("curator".to_owned(), "shop-orders".to_owned());
+    let (_, changes) = plan(&service, &[slice(&[(1, true)])], &held);
     let steps: Vec<_> = steps(changes).steps.iter().map(|step| (step.ops.len(), step.needs_all)).collect();
-    assert_eq!(steps, [(2, false), (3, false), (2, true)]);
+    assert_eq!(steps, [(1, false), (1, true)]);
 }
 
 #[test]
@@ -197,6 +224,8 @@ fn every_format_is_written_at_once() {
         ("port", "http"),
         ("curator", ""),
         ("dubbo", "a.B"),
+        ("dubbo3", "a.B"),
+        ("dubbo3-application", "orders-dubbo"),
         ("spring", "orders-app"),
         ("serverset", "web/prod/orders"),
         ("nerve", "prod/orders"),
@@ -205,15 +234,18 @@ fn every_format_is_written_at_once() {
     let (desired, changes) = plan(&service, &[slice(&[(1, true), (2, false)])], &Leaves::new());
     assert_eq!(desired.refusals, BTreeSet::new());
     assert_eq!(changes.creates.len(), Format::ALL.len());
-    let directories: Vec<_> = changes.directories.iter().map(ZnodePath::as_str).collect();
+    let directories: Vec<_> = changes.companions.iter().map(|companion| companion.path.as_str()).collect();
     assert_eq!(
         directories,
         [
             "/dubbo/a.B/providers",
+            "/dubbo/mapping/a.B",
+            "/dubbo/metadata/orders-dubbo/19ea49a0a936c6ca8320d4961ec971f8",
             "/hosts/orders",
             "/nerve/services/prod/orders",
             "/services/orders",
             "/services/orders-app",
+            "/services/orders-dubbo",
             "/twitter/service/web/prod/orders",
         ]
     );
@@ -245,9 +277,9 @@ fn a_mistake_in_one_format_keeps_the_leaves_of_its_root() {
 #[test]
 fn directories_exist_before_the_first_endpoint() {
     let (desired, changes) = plan(&both(), &[], &Leaves::new());
-    let paths: Vec<_> = desired.directories.iter().map(ZnodePath::as_str).collect();
+    let paths: Vec<_> = desired.companions.iter().map(|companion| companion.path.as_str()).collect();
     assert_eq!(paths, ["/dubbo/com.acme.A/providers", "/dubbo/com.acme.B/providers", "/services/orders"]);
-    assert_eq!(changes.directories, desired.directories);
+    assert_eq!(changes.companions, desired.companions);
 }
 
 #[test]
@@ -259,7 +291,7 @@ fn what_was_imported_is_not_published_whatever_asks_for_it() {
         let mut service = service(annotations);
         service.is_imported = true;
         let desired = desire(Some(&service), &[slice(&[(1, true)])], &rules);
-        assert!(desired.leaves.is_empty() && desired.directories.is_empty());
+        assert!(desired.leaves.is_empty() && desired.companions.is_empty());
         assert_eq!(desired.refusals.len(), refused, "{:?}", desired.refusals);
     }
 }
@@ -409,4 +441,40 @@ fn p19_what_was_published_of_a_selector_stays_when_that_goes() {
     assert!(changes.creates.is_empty() && changes.replaced.is_empty());
     assert!(changes.gone.iter().all(|path| path.as_str().contains("10.0.0.2")), "{:?}", changes.gone);
     assert_eq!(changes.gone.len(), 3);
+}
+
+/// Whoever is in an interface's mapping takes its calls, whatever the application is called.
+#[test]
+fn an_application_is_published_only_if_each_of_its_interfaces_is_granted() {
+    let service = service(&[("port", "http"), ("dubbo3", "a.B a.C")]);
+    for (names, refused) in [("['*']", 0), ("[orders, a.B]", 1), ("[orders]", 2), ("['a.*']", 1)] {
+        let rules: Rules =
+            serde_saphyr::from_str(&format!("[{{formats: [dubbo3], names: {names}}}]")).unwrap();
+        let desired = desire(Some(&service), &[slice(&[(1, true)])], &rules);
+        assert_eq!(desired.refusals.len(), refused, "{names}");
+        assert_eq!(
+            (desired.leaves.len(), desired.companions.is_empty()),
+            (usize::from(refused == 0), refused > 0)
+        );
+    }
+}
+
+/// Consumers of Dubbo 3 look the metadata up as soon as they see an instance that names it.
+#[test]
+fn what_instances_refer_to_is_there_before_them() {
+    let service = service(&[("port", "http"), ("dubbo3", "a.B")]);
+    let (desired, changes) = plan(&service, &[slice(&[(1, true)])], &Leaves::new());
+    let companions: Vec<_> =
+        changes.companions.iter().map(|it| (it.path.as_str(), it.needed_below())).collect();
+    let directory = ZnodePath::new("/services/orders").unwrap();
+    let [(_, None), (metadata, Some(needed)), (_, Some(_))] = &*companions else { panic!("{companions:?}") };
+    assert_eq!(**needed, directory);
+    let revision = metadata.rsplit_once('/').unwrap().1;
+    let instance = desired.leaves.values().next().unwrap();
+    assert!(String::from_utf8_lossy(instance).contains(revision));
+    // Companions are the first of all steps, whatever the changes.
+    assert_eq!(steps(changes.clone()).companions, changes.companions);
+    // Without an endpoint nothing refers to metadata; the application is in the mapping all the same.
+    let (desired, _) = plan(&service, &[], &Leaves::new());
+    assert_eq!(desired.companions.len(), 2);
 }

@@ -64,18 +64,15 @@ impl Shared {
             Ok(Some(stat)) => Look::Theirs(stranger(&stat)),
             Err(_) => Look::Failed,
         };
-        // What was reserved for it is settled too.
-        match (&look, via.or(suspect.believed.map(|owned| owned.session))) {
-            (Look::Failed, _) => {}
-            (Look::Ours(owned), via) => {
-                self.reserve(owned.session, &suspect.path);
-                if let Some(other) = via.filter(|&via| via != owned.session) {
-                    self.release(other, &suspect.path);
-                }
-            }
-            (Look::Absent | Look::Theirs(_), Some(via)) => self.release(via, &suspect.path),
-            (Look::Absent | Look::Theirs(_), None) => {}
-        }
+        // What was reserved for it is settled too, with whoever acted and with whoever had it.
+        let holder = match &look {
+            Look::Failed => return look,
+            Look::Ours(owned) => Some(owned.session),
+            Look::Absent | Look::Theirs(_) => None,
+        };
+        let others = [via, suspect.believed.map(|owned| owned.session)].into_iter().flatten();
+        others.filter(|&other| Some(other) != holder).for_each(|other| self.release(other, &suspect.path));
+        holder.into_iter().for_each(|holder| self.reserve(holder, &suspect.path));
         look
     }
 }

@@ -11,6 +11,7 @@
 //! - A writer that is not the leader any more is stopped by the fence, whatever it believes.
 
 mod budget;
+mod companions;
 mod credentials;
 mod directories;
 mod fence;

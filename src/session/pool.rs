@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use zk_client::{AttachError, Auth, ConnectString, Lost, MultiFailure, RequestError};
-use zk_wire::acl::Acl;
 use zk_wire::codes::{AddWatchMode, ErrorCode};
 use zk_wire::ids::SessionId;
 use zk_wire::multi::{MultiResult, WriteOp};
@@ -16,14 +15,14 @@ use zk_wire::reply::WatcherEvent;
 use zk_wire::stat::Stat;
 
 use super::budget::{OverBudget, Placement, cost, place};
+use super::companions;
 use super::credentials::{CredentialError, CredentialStore};
-use super::directories;
 use super::fence::Fence;
 use super::leadership::Leadership;
 use super::metrics::{Kinds, SessionMetrics};
 use super::owned::{Inherited, Look, Suspect};
 use super::slots::{Shared, lock};
-use crate::model::ZnodePath;
+use crate::model::{Companion, ZnodePath};
 
 /// What a pool needs to know.
 #[derive(Debug, Clone)]
@@ -69,9 +68,9 @@ pub enum PoolEvent {
     Resumed(SessionId),
     /// A session ended, and its ephemerals with it. A new one has taken its place.
     Expired(SessionId),
-    /// Something changed in a watched directory.
+    /// Something changed at a companion, or below it.
     Watch(WatcherEvent),
-    /// Changes in watched directories may not have been reported.
+    /// Changes that are watched for may not have been reported.
     Gap,
 }
 
@@ -163,11 +162,11 @@ pub trait Sessions {
     /// Gives back the room of an ephemeral that is gone or never came.
     fn release(&self, session: SessionId, path: &ZnodePath);
 
-    /// Creates persistent directories with those above them, and watches what happens in them.
+    /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it.
     ///
     /// # Errors
     /// See [`WriteError`].
-    fn ensure_directory(&self, directory: &ZnodePath) -> impl Future<Output = Result<(), WriteError>> + Send;
+    fn ensure(&self, companion: &Companion) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// The stat of each path as this session sees it; `None` where there is no znode.
     ///
@@ -368,12 +367,13 @@ impl Sessions for Pool {
         self.0.release(session, path);
     }
 
-    async fn ensure_directory(&self, directory: &ZnodePath) -> Result<(), WriteError> {
+    async fn ensure(&self, companion: &Companion) -> Result<(), WriteError> {
         let session = self.0.first().await?;
-        directories::ensure(&session, directory, Acl::open()).await?;
         // First remembered: a connection that is lost meanwhile must bring it back.
-        lock(&self.0.watched).insert(directory.clone());
-        session.add_watch(directory.as_str(), AddWatchMode::PersistentRecursive).await?;
+        lock(&self.0.watched).insert(companion.path.clone());
+        // Watched before it is read: no change goes unseen.
+        session.add_watch(companion.path.as_str(), AddWatchMode::PersistentRecursive).await?;
+        companions::ensure(&session, companion).await?;
         Ok(())
     }
 
