@@ -1,5 +1,6 @@
 import com.acme.OrderService;
 import java.net.Inet4Address;
+import java.net.InetSocketAddress;
 import java.net.NetworkInterface;
 import java.net.ServerSocket;
 import org.apache.dubbo.config.ApplicationConfig;
@@ -10,13 +11,12 @@ import org.apache.dubbo.config.ServiceConfig;
 import org.apache.dubbo.config.bootstrap.DubboBootstrap;
 
 /**
- * Provider PORT READY-PORT: answers with the address of its pod, and registers itself nowhere. Listens on the second
- * port once it has answered itself often enough to do so quickly.
+ * Provider PORT READY-PORT [HOST]: answers with its address, by default that of its pod, and registers itself nowhere.
+ * Listens on the second port once it has answered itself often enough to do so quickly.
  */
 public class Provider {
     public static void main(String[] arguments) throws Exception {
-        String address = NetworkInterface.getByName("eth0").inetAddresses()
-                .filter(Inet4Address.class::isInstance).findFirst().orElseThrow().getHostAddress();
+        String address = arguments.length > 2 ? arguments[2] : addressOfPod();
         ProtocolConfig protocol = new ProtocolConfig("dubbo", Integer.parseInt(arguments[0]));
         protocol.setHost(address);
         ServiceConfig<OrderService> service = new ServiceConfig<>();
@@ -45,10 +45,16 @@ public class Provider {
         for (int i = 0; i < 200; i++) {
             References.call(itself.get(), i);
         }
-        try (ServerSocket ready = new ServerSocket(Integer.parseInt(arguments[1]))) {
+        try (ServerSocket ready = new ServerSocket()) {
+            ready.bind(new InetSocketAddress(address, Integer.parseInt(arguments[1])));
             while (true) {
                 ready.accept().close();
             }
         }
+    }
+
+    private static String addressOfPod() throws Exception {
+        return NetworkInterface.getByName("eth0").inetAddresses()
+                .filter(Inet4Address.class::isInstance).findFirst().orElseThrow().getHostAddress();
     }
 }
