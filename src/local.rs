@@ -15,6 +15,7 @@ use crate::cli::{both, bridge, importer};
 use crate::config::Config;
 use crate::http::Subject;
 use crate::metrics::ServerSubject;
+use crate::plan::Rules;
 use crate::reverse::ImportStatus;
 use crate::session::{CredentialStore, Leadership};
 
@@ -29,6 +30,7 @@ pub struct LocalSubject {
 #[derive(Debug)]
 pub struct RunningBridge {
     instruments: Instruments,
+    rules: watch::Sender<Rules>,
     status: watch::Receiver<Status>,
     imports: watch::Receiver<ImportStatus>,
     stop: CancellationToken,
@@ -74,19 +76,25 @@ impl RunningBridge {
         let stop = CancellationToken::new();
         let instruments = Instruments::default();
         let importer = importer(config, client.clone(), leadership.clone(), "default", &instruments)?;
-        let bridge = bridge(config, client.clone(), store, leadership, &instruments)?;
+        let rules = watch::Sender::new(config.rules.clone());
+        let bridge = bridge(config, rules.subscribe(), client.clone(), store, leadership, &instruments)?;
         let (status, imports) = (instruments.status(), importer.status());
         let task = tokio::spawn({
             let (stop, instruments) = (stop.clone(), instruments.clone());
             async move { both(bridge, importer, &client, &instruments, stop).await }
         });
-        Ok(RunningBridge { instruments, status, imports, stop, task })
+        Ok(RunningBridge { instruments, rules, status, imports, stop, task })
     }
 
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> Status {
         *self.status.borrow()
+    }
+
+    /// Gives it other rules.
+    pub fn rule(&self, rules: Rules) {
+        self.rules.send_replace(rules);
     }
 
     /// For those who watch over it.

@@ -171,3 +171,27 @@ async fn manifests_of_the_demo_are_taken() {
     }
     kube.stop().await;
 }
+
+/// `docs/annotations.md` has a row for each annotation, and none for what is none.
+#[test]
+fn every_annotation_is_documented() {
+    let text = std::fs::read_to_string(sample("../docs/annotations.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Annotations")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: std::collections::BTreeSet<_> = rows.collect();
+    assert_eq!(documented, zoobridge::plan::annotations().into_iter().collect());
+}
+
+/// What is granted without a word is the same in the bridge, in its documentation and at the door.
+#[test]
+fn harmless_parameters_are_the_same_everywhere() {
+    let policy = std::fs::read_to_string(deployed("kustomize/admission/policy.yaml")).unwrap();
+    let list = policy.split("!(name in [").nth(1).unwrap().split(']').next().unwrap();
+    let at_the_door: Vec<_> = list.split(',').map(|name| name.trim().trim_matches('\'')).collect();
+    assert_eq!(at_the_door, zoobridge::format::HARMLESS_DUBBO_PARAMETERS);
+    let text = std::fs::read_to_string(sample("../docs/annotations.md")).unwrap();
+    let row = text.lines().find(|line| line.starts_with("| a parameter of a Dubbo URL")).unwrap();
+    let documented: Vec<_> =
+        row.split('|').nth(2).unwrap().split(',').map(|name| name.trim().trim_matches('`')).collect();
+    assert_eq!(documented, zoobridge::format::HARMLESS_DUBBO_PARAMETERS);
+}

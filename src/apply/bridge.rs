@@ -26,7 +26,7 @@ use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Start
 ///
 /// Until this process leads it stands by: it watches, and knows everything but what to do.
 pub struct Bridge {
-    rules: Rules,
+    rules: watch::Receiver<Rules>,
     roots: Roots,
     pool: PoolStart,
     events: Events,
@@ -37,6 +37,7 @@ pub struct Bridge {
 /// A bridge that leads.
 struct Leader {
     rules: Rules,
+    new_rules: watch::Receiver<Rules>,
     roots: Roots,
     pool: Pool,
     pool_events: mpsc::Receiver<PoolEvent>,
@@ -148,16 +149,17 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Bridge {
-    /// A bridge that has not looked at anything yet.
+    /// A bridge that has not looked at anything yet. Rules may change at any time; but nodes are watched only if a rule
+    /// needs them when it starts.
     #[must_use]
     pub fn new(
-        rules: Rules,
+        rules: watch::Receiver<Rules>,
         roots: Roots,
         client: Client,
         pool: PoolStart,
         instruments: Instruments,
     ) -> Self {
-        let events = Events::new(client, instruments.apply.events.clone());
+        let events = instruments.events(client);
         Bridge { rules, roots, pool, events, instruments, started: watch::Sender::default() }
     }
 
@@ -170,7 +172,7 @@ impl Bridge {
     /// Does it need to know the nodes? Then `observe` must watch them.
     #[must_use]
     pub fn needs_nodes(&self) -> bool {
-        self.rules.grant_any(AddressKind::Node)
+        self.rules.borrow().grant_any(AddressKind::Node)
     }
 
     /// Stands by until this process leads, then runs until stopped, and lets go of the sessions without
@@ -184,11 +186,11 @@ impl Bridge {
         observe: impl Fn() -> S,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules, roots, pool, events, instruments, started: pool_started } = self;
+        let Bridge { rules: mut new_rules, roots, pool, events, instruments, started: pool_started } = self;
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observe());
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
-        let has_nodes = rules.grant_any(AddressKind::Node);
+        let has_nodes = new_rules.borrow().grant_any(AddressKind::Node);
         let store = || if has_nodes { Store::with_nodes() } else { Store::default() };
         let mut standing_by = store();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
@@ -216,9 +218,11 @@ impl Bridge {
         };
         pool_started.send_replace(Some(pool.clone()));
         observations.set(observe());
+        let rules = new_rules.borrow_and_update().clone();
         let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited),
             rules,
+            new_rules,
             roots,
             pool,
             pool_events,
@@ -274,6 +278,7 @@ impl Leader {
                     Ok(seen) => self.seen(seen),
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
+                Ok(()) = self.new_rules.changed() => self.rule(),
                 Some(timer) = self.timers.join_next() => match timer {
                     Ok(Timer::Plan(key)) => self.ledger.retry(key),
                     Ok(Timer::Drained(key)) => {
@@ -309,6 +314,16 @@ impl Leader {
         let all: BTreeSet<_> = self.store.keys().collect();
         self.ledger.synced(&all);
         all.into_iter().for_each(|key| self.ledger.push(key));
+    }
+
+    /// There are other rules: every Service may look different.
+    fn rule(&mut self) {
+        self.rules = self.new_rules.borrow_and_update().clone();
+        if self.is_synced {
+            let all: Vec<_> = self.store.keys().collect();
+            tracing::info!(rules = self.rules.0.len(), services = all.len(), "the rules have changed");
+            all.into_iter().for_each(|key| self.ledger.push(key));
+        }
     }
 
     fn observed(&mut self, observation: Observation) {

@@ -12,7 +12,7 @@ use super::metrics::Told;
 use crate::api_error::said;
 use crate::metrics::CounterBy;
 use crate::model::{ANNOTATION_PREFIX, Service, ServiceKey};
-use crate::plan::Refusal;
+use crate::plan::{Reason, Refusal};
 
 /// Reports transitions.
 #[derive(Clone)]
@@ -20,25 +20,31 @@ pub(crate) struct Events {
     recorder: Recorder,
     /// Events under way; further ones are dropped, and the log has them.
     room: Arc<Semaphore>,
+    /// Those that are being written; the others wait for their turn.
+    turn: Arc<Semaphore>,
     told: CounterBy<Told>,
+    refusals: CounterBy<Reason>,
 }
 
-const UNDER_WAY: usize = 16;
+/// Ten thousand Services may be wrong at once, each in two ways; an Event has 1 kB.
+const UNDER_WAY: usize = 20_000;
+const AT_ONCE: usize = 16;
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// The API server's limit on a note, in bytes, less room for an ellipsis.
 const NOTE_BYTES: usize = 1_000;
 
 impl Events {
-    pub(super) fn new(client: Client, told: CounterBy<Told>) -> Self {
+    pub(super) fn new(client: Client, told: CounterBy<Told>, refusals: CounterBy<Reason>) -> Self {
         let reporter =
             Reporter { controller: "zoobridge".to_owned(), instance: std::env::var("POD_NAME").ok() };
-        let room = Arc::new(Semaphore::new(UNDER_WAY));
-        Events { recorder: Recorder::new(client, reporter), room, told }
+        let (room, turn) = (Arc::new(Semaphore::new(UNDER_WAY)), Arc::new(Semaphore::new(AT_ONCE)));
+        Events { recorder: Recorder::new(client, reporter), room, turn, told, refusals }
     }
 
     /// What is refused now and was not before, each as a warning; and once, that nothing is any more.
     pub(super) fn changed(&self, service: &Service, before: &BTreeSet<Refusal>, now: &BTreeSet<Refusal>) {
         for refusal in now.difference(before) {
+            self.refusals.inc(refusal.reason());
             tracing::warn!(service = %service.key, reason = refusal.event_reason(), "{refusal}");
             self.publish(
                 service,
@@ -103,9 +109,10 @@ impl Events {
             action: "Publish".to_owned(),
             secondary,
         };
-        let (recorder, told) = (self.recorder.clone(), self.told.clone());
+        let (recorder, told, turn) = (self.recorder.clone(), self.told.clone(), Arc::clone(&self.turn));
         tokio::spawn(async move {
             let _permit = permit;
+            let _turn = turn.acquire().await;
             let published = tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await;
             told.inc(if matches!(published, Ok(Ok(()))) { Told::Written } else { Told::Failed });
             match published {

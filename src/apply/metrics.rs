@@ -9,14 +9,18 @@ use tokio::sync::watch;
 
 use super::bridge::Status;
 use super::write::End;
+use crate::config::ReloadMetrics;
 use crate::http::{Pulse, Subject};
 use crate::metrics::{CounterBy, Label, counter, gauge, histogram, process, register};
 use crate::observe::WatchMetrics;
+use crate::plan::Reason;
 use crate::session::{Look, SessionMetrics};
 
 /// A bridge's instruments. Cheap to clone; all clones show the same.
 #[derive(Debug, Clone, Default)]
 pub struct Instruments {
+    /// What became of changes of the configuration.
+    pub config: ReloadMetrics,
     /// What the watches count.
     pub watches: WatchMetrics,
     pub(super) sessions: SessionMetrics,
@@ -37,6 +41,8 @@ pub(super) struct ApplyMetrics {
     looks: CounterBy<Found>,
     /// Znodes of ours that somebody else changed.
     pub(super) repairs: IntCounter,
+    /// What was refused, once for each time that it came up.
+    pub(super) refusals: CounterBy<Reason>,
     /// Events about Services.
     pub(super) events: CounterBy<Told>,
 }
@@ -108,6 +114,15 @@ impl Label for Found {
     }
 }
 
+impl Label for Reason {
+    const NAME: &'static str = "reason";
+    const ALL: &'static [Self] = Reason::ALL;
+
+    fn value(self) -> &'static str {
+        self.name()
+    }
+}
+
 impl Label for Told {
     const NAME: &'static str = "result";
     const ALL: &'static [Self] = &[Told::Written, Told::Failed, Told::Dropped];
@@ -142,6 +157,10 @@ impl Default for ApplyMetrics {
                 "zoobridge_repairs_total",
                 "Znodes of ours that somebody else changed or deleted.",
             ),
+            refusals: CounterBy::new(
+                "zoobridge_refusals_total",
+                "What was asked for and is not published, counted when it comes up.",
+            ),
             events: CounterBy::new("zoobridge_events_total", "Events about Services."),
         }
     }
@@ -149,13 +168,15 @@ impl Default for ApplyMetrics {
 
 impl ApplyMetrics {
     fn register(&self, registry: &Registry) {
-        let ApplyMetrics { plans, writes, write_seconds, visible_seconds, looks, repairs, events } = self;
+        let ApplyMetrics { plans, writes, write_seconds, visible_seconds, looks, repairs, refusals, events } =
+            self;
         register(registry, plans.clone());
         register(registry, repairs.clone());
         register(registry, write_seconds.clone());
         register(registry, visible_seconds.clone());
         writes.register(registry);
         looks.register(registry);
+        refusals.register(registry);
         events.register(registry);
     }
 
@@ -180,7 +201,7 @@ impl ApplyMetrics {
 impl Instruments {
     /// What writes Events, and counts them.
     pub(crate) fn events(&self, client: kube::Client) -> super::Events {
-        super::Events::new(client, self.apply.events.clone())
+        super::Events::new(client, self.apply.events.clone(), self.apply.refusals.clone())
     }
 
     /// What the bridge is doing, now and later.
@@ -193,6 +214,7 @@ impl Instruments {
     #[must_use]
     pub fn subject(&self) -> BridgeSubject {
         let (sizes, registry) = (Sizes::default(), Registry::new());
+        self.config.register(&registry);
         self.watches.register(&registry);
         self.sessions.register(&registry);
         self.apply.register(&registry);

@@ -7,14 +7,16 @@ use anyhow::{Context, bail};
 use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 use zk_client::Auth;
 
 use crate::apply::{Bridge, Instruments};
-use crate::config::Config;
+use crate::config::{Config, Reload};
 use crate::http::HttpServer;
 use crate::lease::{Election, Elector, Timing};
 use crate::observe::watch::{WATCH_SECONDS, observations};
+use crate::plan::Rules;
 use crate::reverse::Importer;
 use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 
@@ -33,7 +35,9 @@ pub(super) struct Args {
 
 /// Bridges until asked to stop, or until another process has taken over.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let config = Config::load(&args.config)?;
+    let instruments = Instruments::default();
+    let (config, reload) = Reload::start(&args.config, instruments.config.clone())?;
+    let rules = reload.rules();
     let mut kube = kube::Config::infer().await.context(
         "no way to reach a Kubernetes API: neither in a cluster, nor is there a kubeconfig (KUBECONFIG)",
     )?;
@@ -44,7 +48,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;
     let sessions = config.sessions.namespace.as_deref().unwrap_or(&namespace);
     let store = CredentialStore::secret(client.clone(), sessions, &config.sessions.secret);
-    let instruments = Instruments::default();
+    let _reload = AbortOnDropHandle::new(tokio::spawn(reload.run()));
     let _http =
         HttpServer::start(config.http.address, instruments.subject()).await.context("http.address")?;
     let stop = CancellationToken::new();
@@ -60,7 +64,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         let (mut elector, until) = elector(&config, client.clone(), &namespace);
         let leadership = Leadership::Lease(until);
         let importer = importer(&config, client.clone(), leadership.clone(), &namespace, &instruments)?;
-        let bridge = bridge(&config, client.clone(), store, leadership, &instruments)?;
+        let bridge = bridge(&config, rules, client.clone(), store, leadership, &instruments)?;
         let renewing = CancellationToken::new();
         // In a task of its own: a busy bridge must not make it late.
         let mut electing = tokio::spawn({
@@ -85,7 +89,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ended?;
     } else {
         let importer = importer(&config, client.clone(), Leadership::Sole, &namespace, &instruments)?;
-        let bridge = bridge(&config, client.clone(), store, Leadership::Sole, &instruments)?;
+        let bridge = bridge(&config, rules, client.clone(), store, Leadership::Sole, &instruments)?;
         both(bridge, importer, &client, &instruments, stop.clone()).await?;
     }
     if !stop.is_cancelled() {
@@ -135,12 +139,13 @@ fn elector(
     Elector::new(client, namespace, &config.leader_election.lease, election)
 }
 
-/// A bridge as the configuration wants it.
+/// A bridge as the configuration wants it, with rules that may change.
 ///
 /// # Errors
 /// The configuration makes no sense, or a file that it names cannot be read.
 pub(crate) fn bridge(
     config: &Config,
+    rules: watch::Receiver<Rules>,
     client: Client,
     store: CredentialStore,
     leadership: Leadership,
@@ -155,7 +160,7 @@ pub(crate) fn bridge(
         limit: config.sessions.limit,
     };
     let pool = PoolStart { config: pool, store, leadership };
-    Ok(Bridge::new(config.rules.clone(), config.roots()?, client, pool, instruments.clone()))
+    Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()))
 }
 
 /// An importer as the configuration wants it; it may have nothing to do. `namespace` is the one that the bridge

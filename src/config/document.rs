@@ -99,7 +99,6 @@ impl Document {
     }
 
     /// The keys whose values differ, as deep as both are maps.
-    #[cfg(test)]
     pub(super) fn differences(&self, other: &Document) -> Vec<String> {
         let mut keys = Vec::new();
         differences("", &self.value(), &other.value(), &mut keys);
@@ -262,7 +261,6 @@ fn join(key: &str, name: &str) -> String {
     if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
 }
 
-#[cfg(test)]
 fn differences(key: &str, one: &Value, other: &Value, keys: &mut Vec<String>) {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {

@@ -5,6 +5,7 @@ mod error;
 mod http;
 mod mistake;
 mod paths;
+mod reload;
 mod replicas;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::ZnodePath;
-use crate::plan::{Roots, Rules};
+use crate::plan::{Roots, RuleMistake, Rules};
 use crate::reverse::plan::{Import, is_label};
 
 use document::Document;
@@ -25,6 +26,7 @@ pub use error::ConfigError;
 pub use http::Http;
 pub use mistake::{Mistake, Place};
 pub use paths::Paths;
+pub use reload::{Reload, ReloadMetrics};
 pub use replicas::{LeaderElection, Sessions};
 pub use zookeeper::ZooKeeper;
 
@@ -62,14 +64,11 @@ impl Config {
     /// # Errors
     /// It cannot be read or makes no sense.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        Self::load_document(path).map(|(config, _)| config)
-    }
-
-    /// The same, with the text as it stands there.
-    fn load_document(path: &Path) -> Result<(Config, Document), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::read(&text).map_err(|mistakes| ConfigError::Mistakes { file: Some(path.to_owned()), mistakes })
+        let read = Self::read(&text);
+        read.map(|(config, _)| config)
+            .map_err(|mistakes| ConfigError::Mistakes { file: Some(path.to_owned()), mistakes })
     }
 
     /// Reads text.
@@ -123,6 +122,12 @@ impl Config {
         wrong.extend(self.check_imports());
         wrong.extend(self.zookeeper.check().err());
         wrong.extend(self.check_replicas());
+        for RuleMistake { rule, annotation, reason } in self.rules.mistakes() {
+            let key = format!("rules[{rule}].annotations.{annotation}");
+            let value =
+                self.rules.0[rule].annotations.get(&annotation).map_or("", |template| template.text());
+            wrong.push(ConfigError::Value { key, value: value.to_owned(), reason });
+        }
         wrong
     }
 

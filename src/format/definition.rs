@@ -79,6 +79,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         vec![self.name()]
     }
 
+    /// Those of its parameters, as the Service says them, that a rule must grant: they change what consumers do.
+    fn parameters(&self) -> &[String] {
+        &[]
+    }
+
     /// Where its leaves are.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub(super) struct Provider {
     pub(super) interface: String,
     /// All parameters.
     pub(super) parameters: BTreeMap<String, String>,
+    /// The names of those that are not [`HARMLESS`].
+    pub(super) to_be_granted: Vec<String>,
 }
 
 /// Why something cannot be part of a provider's URL.
@@ -145,6 +147,27 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'*')
 
 /// Parameters that follow from the Service or from what an ephemeral znode is.
 const RESERVED: [&str; 7] = ["anyhost", "category", "dynamic", "enabled", "interface", "side", "disabled"];
+
+/// Parameters of a provider that change load, time-outs and what people see, and nothing else. All others may make a
+/// consumer load a filter, a router or a stub, or read what it gets by another serialization.
+pub const HARMLESS: [&str; 16] = [
+    "actives",
+    "application.version",
+    "connections",
+    "deprecated",
+    "executes",
+    "methods",
+    "module",
+    "organization",
+    "owner",
+    "pid",
+    "release",
+    "retries",
+    "revision",
+    "timeout",
+    "warmup",
+    "weight",
+];
 
 /// What Dubbo 2.7 and later keep beside the interfaces.
 const SIBLINGS: [&str; 3] = ["config", METADATA, MAPPING];
@@ -293,6 +316,10 @@ impl Target for Dubbo {
         &self.provider.interface
     }
 
+    fn parameters(&self) -> &[String] {
+        &self.provider.to_be_granted
+    }
+
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
         root.child(&form_encode(&self.provider.interface))?.child(PROVIDERS)
     }
@@ -342,11 +369,15 @@ impl Provider {
             check_value(name, value).map_err(of_key(part))?;
             all.insert(name.to_owned(), value.to_owned());
         }
+        let mut to_be_granted = Vec::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = read_parameter(parameter)?;
             all.insert(name.to_owned(), value.to_owned());
+            if !HARMLESS.contains(&name) {
+                to_be_granted.push(name.to_owned());
+            }
         }
-        let provider = Provider { interface: interface.to_owned(), parameters: all };
+        let provider = Provider { interface: interface.to_owned(), parameters: all, to_be_granted };
         let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
         match provider.url(longest, &[]).len() {
             bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),

@@ -33,6 +33,8 @@ struct Dubbo3 {
     protocol: &'static str,
     /// By `[group/]interface[:version]:protocol`.
     providers: BTreeMap<String, Provider>,
+    /// The names of parameters that are not harmless; the providers have the same.
+    to_be_granted: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -131,7 +133,10 @@ impl Definition for Format {
             }
         }
         if bad.is_empty() {
-            return vec![Ok(Box::new(Dubbo3 { application: application.to_owned(), protocol, providers }))];
+            let to_be_granted =
+                providers.values().next().map(|provider| provider.to_be_granted.clone()).unwrap_or_default();
+            let application = application.to_owned();
+            return vec![Ok(Box::new(Dubbo3 { application, protocol, providers, to_be_granted }))];
         }
         bad.into_iter().map(Err).collect()
     }

@@ -27,7 +27,7 @@ use bytes::Bytes;
 pub use bad_value::BadValue;
 use definition::Definition;
 pub use definition::{Asking, BadAnnotation, NoIpv6, Target};
-pub use dubbo::DubboError;
+pub use dubbo::{DubboError, HARMLESS as HARMLESS_DUBBO_PARAMETERS};
 pub use instance::{Drain, Instance};
 pub use name::MAX_NAME_BYTES;
 pub use registered::{MAX_RECORD_BYTES, Registered, Unreadable};
@@ -105,6 +105,16 @@ impl Format {
     #[must_use]
     pub fn options(self) -> &'static [&'static str] {
         self.definition().options()
+    }
+
+    /// The annotation of [`Target::parameters`], if it has any.
+    #[must_use]
+    pub fn parameters_annotation(self) -> Option<&'static str> {
+        match self {
+            Format::Dubbo => Some("dubbo-parameters"),
+            Format::Dubbo3 => Some("dubbo3-parameters"),
+            _ => None,
+        }
     }
 
     /// Where it lives, unless the configuration says otherwise.

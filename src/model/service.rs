@@ -29,6 +29,8 @@ pub struct Service {
     pub resource_version: Arc<str>,
     /// `metadata.creationTimestamp`, in milliseconds since 1970. Stable, so that what is derived from it is.
     pub created_ms: i64,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// Its annotations below `zoobridge.io/`, without that prefix.
     pub annotations: BTreeMap<String, String>,
     /// Its ports.
@@ -117,6 +119,7 @@ impl Service {
             uid: "u".into(),
             resource_version: "1".into(),
             created_ms: 1_700_000_000_000,
+            labels: BTreeMap::new(),
             annotations: annotations.collect(),
             ports,
             is_imported: false,

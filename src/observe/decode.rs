@@ -112,6 +112,7 @@ fn read_service(
         uid: known.uid.as_deref().unwrap_or_default().into(),
         resource_version: known.resource_version.as_deref().unwrap_or_default().into(),
         created_ms: known.creation_timestamp.as_ref().map_or(0, |time| time.0.as_millisecond()),
+        labels: known.labels.clone().unwrap_or_default(),
         annotations: annotations
             .filter_map(|(name, value)| {
                 Some((name.strip_prefix(ANNOTATION_PREFIX)?.to_owned(), value.clone()))

@@ -118,7 +118,7 @@ impl Desired {
         publication: &Publication,
         given: &Given<'s>,
     ) {
-        let &Publication { format, ref target, ref wishes } = publication;
+        let &Publication { format, ref target, ref wishes, ref grant } = publication;
         let roots = &given.roots.0;
         let (Some(root), Some(beside)) = (roots.get(&format), roots.get(&format.beside())) else { return };
         let directory = match target.directory(root) {
@@ -132,7 +132,7 @@ impl Desired {
             self.refusals.insert(Refusal::Twice { format, directory });
             return;
         }
-        let granted = |kind| given.rules.grant_address(&service.key, format, target.name(), kind);
+        let granted = |kind| grant.addresses.contains(&kind);
         let endpoints = match wishes.view.of(service, slices.clone(), given.nodes, granted) {
             Ok(endpoints) => endpoints,
             Err(reason) => {

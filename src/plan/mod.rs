@@ -11,8 +11,11 @@
 mod batch;
 mod desired;
 mod diff;
+mod pattern;
 mod publication;
+mod reason;
 mod rules;
+mod template;
 #[cfg(test)]
 mod tests;
 mod wishes;
@@ -20,9 +23,12 @@ mod wishes;
 pub use batch::{Op, Step, Steps, steps};
 pub use desired::{Desired, Drains, Given, Roots, desired};
 pub use diff::{Changes, Held, diff};
-pub use publication::{Asked, Publication, publications};
-pub use rules::{Pattern, PatternError, Rule, Rules};
-pub(crate) use rules::{anything, matches};
+pub use pattern::{NamePattern, Pattern, PatternError};
+pub(crate) use pattern::{anything, matches};
+pub use publication::{Asked, Publication, RuleMistake, annotations, publications};
+pub use reason::Reason;
+pub use rules::{Completed, Grant, Rule, Rules};
+pub use template::{Template, TemplateError};
 pub use wishes::{BadWish, Draining, Wishes};
 
 use crate::format::{BadValue, Format};
@@ -49,7 +55,10 @@ pub enum Refusal {
         reason: BadValue,
     },
     /// No rule of the configuration allows it.
-    #[error("no rule grants {key} to publish {name:?} as {format}; ask for a rule in zoobridge.yaml")]
+    #[error(
+        "no rule grants {key} to publish {name:?} as {format}, {granted}; take another name or ask for a rule in \
+         zoobridge.yaml"
+    )]
     NotGranted {
         /// The Service.
         key: ServiceKey,
@@ -57,6 +66,23 @@ pub enum Refusal {
         format: Format,
         /// Under which name.
         name: String,
+        /// Which names are granted, in words.
+        granted: String,
+    },
+    /// No rule of the configuration allows this parameter.
+    #[error(
+        "no rule grants {key} to publish {name:?} as {format} with parameter {parameter:?}, which changes what its \
+         consumers do; leave it out or ask for a rule with it in zoobridge.yaml"
+    )]
+    ParameterNotGranted {
+        /// The Service.
+        key: ServiceKey,
+        /// What it wants to publish.
+        format: Format,
+        /// Under which name.
+        name: String,
+        /// With which parameter.
+        parameter: String,
     },
     /// No rule of the configuration allows addresses of this kind.
     #[error(
@@ -134,29 +160,36 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The reason of its Event, one word in CamelCase.
+    /// Of which kind it is.
     #[must_use]
-    pub fn event_reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Refusal::UnknownAnnotation { .. } => "UnknownAnnotation",
-            Refusal::BadAnnotation { .. } => "BadAnnotation",
-            Refusal::NotGranted { .. } => "NotGranted",
-            Refusal::AddressNotGranted { .. } => "AddressNotGranted",
+            Refusal::UnknownAnnotation { .. } => Reason::UnknownAnnotation,
+            Refusal::BadAnnotation { .. } => Reason::BadAnnotation,
+            Refusal::NotGranted { .. } => Reason::NotGranted,
+            Refusal::ParameterNotGranted { .. } => Reason::ParameterNotGranted,
+            Refusal::AddressNotGranted { .. } => Reason::AddressNotGranted,
             Refusal::Endpoints { reason, .. } => match reason {
                 ReadyError::NoAddress(_)
                 | ReadyError::NamedBalancer
                 | ReadyError::NoNodePort(_)
-                | ReadyError::NodesUnknown => "AddressNotFound",
-                _ => "PortNotFound",
+                | ReadyError::NodesUnknown => Reason::AddressNotFound,
+                _ => Reason::PortNotFound,
             },
-            Refusal::Ignored { .. } => "EndpointsIgnored",
-            Refusal::Imported => "Imported",
-            Refusal::DubboIpv6 => "Ipv6NotAllowed",
-            Refusal::Twice { .. } => "Conflict",
-            Refusal::Conflict { .. } => "Conflict",
-            Refusal::Rejected { .. } => "Rejected",
-            Refusal::OverBudget { .. } => "OverBudget",
+            Refusal::Ignored { .. } => Reason::EndpointsIgnored,
+            Refusal::Imported => Reason::Imported,
+            Refusal::DubboIpv6 => Reason::Ipv6NotAllowed,
+            Refusal::Twice { .. } => Reason::Conflict,
+            Refusal::Conflict { .. } => Reason::Conflict,
+            Refusal::Rejected { .. } => Reason::Rejected,
+            Refusal::OverBudget { .. } => Reason::OverBudget,
         }
+    }
+
+    /// The reason of its Event, one word in CamelCase.
+    #[must_use]
+    pub fn event_reason(&self) -> &'static str {
+        self.reason().name()
     }
 
     /// The annotation that asks for what is refused, without its prefix; `None` if that is one znode.
@@ -165,6 +198,9 @@ impl Refusal {
         match self {
             Refusal::UnknownAnnotation { annotation, .. } | Refusal::BadAnnotation { annotation, .. } => {
                 Some(annotation.clone())
+            }
+            Refusal::ParameterNotGranted { format, .. } => {
+                Some(format.parameters_annotation().unwrap_or_else(|| format.name()).to_owned())
             }
             Refusal::NotGranted { format, .. }
             | Refusal::AddressNotGranted { format, .. }

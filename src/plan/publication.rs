@@ -1,8 +1,9 @@
 //! From a Service's annotations to what it wants to publish.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::rules::Rules;
+use super::rules::{Completed, Grant, Rule, Rules};
 use super::wishes::{BadWish, Wishes};
 use super::{BadValue, Refusal};
 use crate::format::{Asking, BadAnnotation, Format, Target};
@@ -17,6 +18,8 @@ pub struct Publication {
     pub target: Box<dyn Target>,
     /// With which endpoints, and what is told of them.
     pub wishes: Wishes,
+    /// What rules grant for it.
+    pub grant: Grant,
 }
 
 /// What a Service asks for.
@@ -30,6 +33,47 @@ pub struct Asked {
     pub unclear: BTreeSet<Format>,
 }
 
+/// An annotation of a rule that makes no sense, whatever Service it is given to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleMistake {
+    /// The rule's place in the list.
+    pub rule: usize,
+    /// The annotation, without its prefix.
+    pub annotation: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Rules {
+    /// Annotations that make no sense for a Service with short names.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<RuleMistake> {
+        let of_rule = |(rule, one): (usize, &Rule)| {
+            let service = one.sample();
+            let alone = Rules(vec![one.for_everybody()]);
+            let mistakes = publications(&service, &alone).refusals.into_iter().filter_map(move |refusal| {
+                let annotation = refusal.annotation()?;
+                let template = one.annotations.get(&annotation)?;
+                let reason = match refusal {
+                    // It may belong to what a Service asks for itself.
+                    Refusal::BadAnnotation { reason: BadValue::Alone(_), .. } => return None,
+                    Refusal::BadAnnotation { reason, .. } => reason.to_string(),
+                    Refusal::UnknownAnnotation { known, .. } => {
+                        format!("is no annotation; there are: {known}")
+                    }
+                    Refusal::NotGranted { format, .. } if !template.has_labels() => {
+                        format!("is for {format}, which the rule's formats do not have")
+                    }
+                    _ => return None,
+                };
+                Some(RuleMistake { rule, annotation, reason })
+            });
+            mistakes.collect::<Vec<_>>()
+        };
+        self.0.iter().enumerate().flat_map(of_rule).collect()
+    }
+}
+
 /// What the annotations and rules ask for, and what of it makes no sense or is not granted. One bad
 /// annotation does not touch what the others say.
 #[must_use]
@@ -41,24 +85,19 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
         asked.refusals.extend(asks.then_some(Refusal::Imported));
         return asked;
     }
+    let completed = rules.complete(service);
+    let filled = match &completed.annotations {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(annotations) => Some(Service { annotations: annotations.clone(), ..service.clone() }),
+    };
+    let service = filled.as_ref().unwrap_or(service);
     for annotation in service.annotations.keys().filter(|name| !is_known(name)) {
         let known = known();
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }
     for format in Format::ALL {
-        asked.add(service, rules, format);
+        asked.add(service, rules, &completed, format);
     }
-    let Asked { wanted, refusals, .. } = &mut asked;
-    wanted.retain(|Publication { format, target, .. }| {
-        let claims = target.claims();
-        let refused: Vec<_> =
-            claims.into_iter().filter(|name| !rules.grant(&service.key, *format, name)).collect();
-        refusals.extend(refused.iter().map(|&name| {
-            let (key, format, name) = (service.key.clone(), *format, name.to_owned());
-            Refusal::NotGranted { key, format, name }
-        }));
-        refused.is_empty()
-    });
     asked
 }
 
@@ -73,24 +112,24 @@ fn says_how(annotation: &str, format: Format) -> bool {
     format.options().contains(&annotation) || Wishes::are_said_by(annotation, format)
 }
 
+/// The annotations that there are, without their prefix; those that every format has are named once.
+#[must_use]
+pub fn annotations() -> Vec<&'static str> {
+    let of_format = |format: Format| [format.name()].into_iter().chain(format.options().iter().copied());
+    Format::ALL.into_iter().flat_map(of_format).chain(Wishes::names()).collect()
+}
+
 /// The annotations that there are, for people.
 fn known() -> String {
-    let of_format = |format: Format| [format.name()].into_iter().chain(format.options().iter().copied());
-    let known: Vec<_> = Format::ALL.into_iter().flat_map(of_format).chain(Wishes::names()).collect();
     let wishes: Vec<_> = Wishes::names().collect();
-    format!(
-        "{}; and each of {} with a format in front, like curator-port",
-        known.join(", "),
-        wishes.join(", ")
-    )
+    let (all, wishes) = (annotations().join(", "), wishes.join(", "));
+    format!("{all}; and each of {wishes} with a format in front, like curator-port")
 }
 
 impl Asked {
-    fn add(&mut self, service: &Service, rules: &Rules, format: Format) {
-        let value = match service.annotations.get(format.name()) {
-            Some(value) => value,
-            None if format.has_own_name() && rules.publish_unasked(&service.key, format) => "",
-            None => return self.needs(service, format),
+    fn add(&mut self, service: &Service, rules: &Rules, completed: &Completed<'_>, format: Format) {
+        let Some(value) = service.annotations.get(format.name()) else {
+            return self.needs(service, format);
         };
         let wishes = match Wishes::of(service, format) {
             Ok(wishes) => wishes,
@@ -102,7 +141,12 @@ impl Asked {
         };
         for target in format.targets(&Asking { value, service }) {
             match target {
-                Ok(target) => self.wanted.push(Publication { format, target, wishes: wishes.clone() }),
+                Ok(target) => match granted(service, rules, completed, format, &*target) {
+                    Ok(grant) => {
+                        self.wanted.push(Publication { format, target, wishes: wishes.clone(), grant });
+                    }
+                    Err(refusals) => self.refusals.extend(refusals),
+                },
                 Err(BadAnnotation { annotation, reason }) => {
                     self.unclear.insert(format);
                     self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
@@ -120,6 +164,42 @@ impl Asked {
     }
 }
 
+/// What rules grant for all names of this directory, or all that they do not.
+fn granted(
+    service: &Service,
+    rules: &Rules,
+    completed: &Completed<'_>,
+    format: Format,
+    target: &dyn Target,
+) -> Result<Grant, Vec<Refusal>> {
+    let key = &service.key;
+    let (mut refused, mut common) = (Vec::new(), None::<Grant>);
+    for name in target.claims() {
+        let Some(grant) = rules.grant(service, completed, format, name) else {
+            let names = rules.names_of(service, format);
+            let granted = match names.iter().take(10).cloned().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => format!("and none to publish anything as {format}"),
+                names => format!("but names like {names}"),
+            };
+            let (key, name) = (key.clone(), name.to_owned());
+            refused.push(Refusal::NotGranted { key, format, name, granted });
+            continue;
+        };
+        for parameter in target.parameters().iter().filter(|parameter| !grant.has_parameter(parameter)) {
+            let (key, name, parameter) = (key.clone(), name.to_owned(), parameter.clone());
+            refused.push(Refusal::ParameterNotGranted { key, format, name, parameter });
+        }
+        match &mut common {
+            None => common = Some(grant),
+            Some(common) => common.addresses.retain(|kind| grant.addresses.contains(kind)),
+        }
+    }
+    match common {
+        Some(grant) if refused.is_empty() => Ok(grant),
+        _ => Err(refused),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_bad_annotation_is_refused_by_its_name_and_leaves_the_format_unclear() {
-        let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo]}]").unwrap();
+        let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo], names: ['*']}]").unwrap();
         let (long, huge) = ("x".repeat(256), format!("x={}", "y".repeat(100_000)));
         for (annotations, annotation, format, part) in [
             (vec![("curator", &*long)], "curator", Format::Curator, "255"),

@@ -1,12 +1,21 @@
-//! What administrators grant: who may publish what, and what is published without being asked for.
+//! What administrators grant, and what they publish of Services that do not ask themselves.
+//!
+//! Whoever may edit a Service must not be able to speak for somebody else's. So what a rule does not name is not
+//! granted: by default names begin with the namespace, addresses are those of pods, and Dubbo's parameters are those that
+//! change nothing but the load.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::pattern::{NamePattern, Pattern, anything, matches};
+use super::template::Template;
 use crate::format::Format;
-use crate::model::{AddressKind, ServiceKey};
+use crate::model::{AddressKind, Families, Service, ServiceKey, ServiceType};
 
 /// All rules. Whatever none of them grants is not published.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Rules(pub Vec<Rule>);
 
@@ -14,71 +23,111 @@ pub struct Rules(pub Vec<Rule>);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Rule {
-    /// Which namespaces.
+    /// Which namespaces. Shell patterns.
     #[serde(default = "anything")]
     pub namespaces: Vec<Pattern>,
-    /// Which Services in them.
+    /// Which Services in them. Shell patterns.
     #[serde(default = "anything")]
     pub services: Vec<Pattern>,
-    /// Which formats they may ask for.
+    /// Which labels a Service must have, each with shell patterns of which one must fit its value. Whoever may edit
+    /// the Service chooses its labels: they select, they protect nothing.
+    #[serde(default)]
+    pub labels: BTreeMap<String, Vec<Pattern>>,
+    /// Which formats.
     pub formats: Vec<Format>,
-    /// Which names: of services, sets and directories, of Dubbo's interfaces.
-    #[serde(default = "anything")]
-    pub names: Vec<Pattern>,
-    /// Which kinds of addresses; pods if there is no such key.
+    /// Which names: of services, sets and directories, of Dubbo's interfaces. Shell patterns in which `{namespace}`,
+    /// `{name}` and `{label:KEY}` are filled in; a namespace has no dot and no slash, so by default no two namespaces
+    /// have a name in common.
+    #[serde(default = "of_the_namespace")]
+    pub names: Vec<NamePattern>,
+    /// Which kinds of addresses.
     #[serde(default = "pods")]
     pub addresses: Vec<AddressKind>,
-    /// Publish them without an annotation, under their own names, in each of the formats but Dubbo.
+    /// Which of Dubbo's parameters, beyond those that only change load and time-outs. Shell patterns.
     #[serde(default)]
-    pub publish: bool,
+    pub parameters: Vec<Pattern>,
+    /// Annotations, without `zoobridge.io/`, for Services that do not have them; those of a Service count more, and those
+    /// of an earlier rule. `{namespace}`, `{name}` and `{label:KEY}` are filled in. The names and parameters that they
+    /// give are granted, but not where a label is filled in: whoever may edit the Service chooses that.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub annotations: BTreeMap<String, Template>,
 }
 
-/// A shell pattern: `*`, `?`, `[a-z]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String")]
-pub struct Pattern(#[schemars(with = "String")] glob::Pattern);
-
-/// Why a string is no pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no pattern: {reason}")]
-pub struct PatternError {
-    /// As it was written.
-    pub text: String,
-    /// What is wrong with it.
-    pub reason: String,
+/// What is granted to one Service for one name in one format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which kinds of addresses.
+    pub addresses: BTreeSet<AddressKind>,
+    parameters: Vec<Pattern>,
+    any_parameter: bool,
 }
 
-/// The pattern of everything.
-pub(crate) fn anything() -> Vec<Pattern> {
-    vec![Pattern(glob::Pattern::new("*").unwrap_or_default())]
+/// A Service's annotations, completed by rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed<'a> {
+    /// All of them.
+    pub annotations: Cow<'a, BTreeMap<String, String>>,
+    /// Those that come from a rule and of which the Service chose nothing, with the rule's place in the list.
+    from: BTreeMap<String, usize>,
+}
+
+fn of_the_namespace() -> Vec<NamePattern> {
+    let patterns = ["{namespace}.*", "{namespace}/*"];
+    patterns.into_iter().filter_map(|pattern| NamePattern::try_from(pattern.to_owned()).ok()).collect()
 }
 
 fn pods() -> Vec<AddressKind> {
     vec![AddressKind::Pod]
 }
 
-impl TryFrom<String> for Pattern {
-    type Error = PatternError;
-
-    fn try_from(text: String) -> Result<Self, PatternError> {
-        match glob::Pattern::new(&text) {
-            Ok(pattern) => Ok(Pattern(pattern)),
-            Err(error) => Err(PatternError { reason: error.msg.to_owned(), text }),
-        }
-    }
-}
-
 impl Rules {
-    /// May this Service publish this name in this format?
+    /// The Service's annotations, and those that rules give it.
     #[must_use]
-    pub fn grant(&self, key: &ServiceKey, format: Format, name: &str) -> bool {
-        self.0.iter().any(|rule| rule.grants(key, format, name))
+    pub fn complete<'s>(&self, service: &'s Service) -> Completed<'s> {
+        let mut completed =
+            Completed { annotations: Cow::Borrowed(&service.annotations), from: BTreeMap::new() };
+        for (index, rule) in self.0.iter().enumerate() {
+            if rule.annotations.is_empty() || !rule.is_about(service) {
+                continue;
+            }
+            for (annotation, template) in &rule.annotations {
+                if completed.annotations.contains_key(annotation) {
+                    continue;
+                }
+                if let Some(value) = template.fill(service) {
+                    completed.annotations.to_mut().insert(annotation.clone(), value);
+                    if !template.has_labels() {
+                        completed.from.insert(annotation.clone(), index);
+                    }
+                }
+            }
+        }
+        completed
     }
 
-    /// May it do so with addresses of this kind?
+    /// What this Service may do under this name in this format; `None` if it may not publish it at all.
     #[must_use]
-    pub fn grant_address(&self, key: &ServiceKey, format: Format, name: &str, kind: AddressKind) -> bool {
-        self.0.iter().any(|rule| rule.grants(key, format, name) && rule.addresses.contains(&kind))
+    pub fn grant(&self, service: &Service, by: &Completed<'_>, format: Format, name: &str) -> Option<Grant> {
+        let gives = |index, annotation| by.from.get(annotation) == Some(&index);
+        let granting = self.0.iter().enumerate().filter(|&(index, rule)| {
+            let has_name = || rule.names.iter().any(|pattern| pattern.matches(service, name));
+            rule.formats.contains(&format)
+                && rule.is_about(service)
+                && (gives(index, format.name()) || has_name())
+        });
+        let mut grant: Option<Grant> = None;
+        for (index, rule) in granting {
+            let grant = grant.get_or_insert_with(|| Grant {
+                addresses: BTreeSet::new(),
+                parameters: Vec::new(),
+                any_parameter: false,
+            });
+            grant.addresses.extend(&rule.addresses);
+            grant.parameters.extend_from_slice(&rule.parameters);
+            grant.any_parameter |= format.parameters_annotation().is_some_and(|it| gives(index, it));
+        }
+        grant
     }
 
     /// Does any rule grant addresses of this kind?
@@ -87,26 +136,61 @@ impl Rules {
         self.0.iter().any(|rule| rule.addresses.contains(&kind))
     }
 
-    /// Is this Service published in this format without an annotation?
+    /// The patterns of names that this Service may have in this format, for people.
     #[must_use]
-    pub fn publish_unasked(&self, key: &ServiceKey, format: Format) -> bool {
-        self.0.iter().any(|rule| rule.publish && rule.is_about(key) && rule.formats.contains(&format))
+    pub fn names_of(&self, service: &Service, format: Format) -> BTreeSet<String> {
+        let rules = self.0.iter().filter(|rule| rule.formats.contains(&format) && rule.is_about(service));
+        rules.flat_map(|rule| rule.names.iter().map(|name| name.text().to_owned())).collect()
     }
 }
 
 impl Rule {
-    fn grants(&self, key: &ServiceKey, format: Format, name: &str) -> bool {
-        self.is_about(key) && self.formats.contains(&format) && matches(&self.names, name)
-    }
-
-    fn is_about(&self, key: &ServiceKey) -> bool {
-        matches(&self.namespaces, &key.namespace) && matches(&self.services, &key.name)
+    /// Is this Service one that it selects?
+    #[must_use]
+    pub fn is_about(&self, service: &Service) -> bool {
+        let has_label = |(label, patterns): (&String, &Vec<Pattern>)| {
+            service.labels.get(label).is_some_and(|value| matches(patterns, value))
+        };
+        matches(&self.namespaces, &service.key.namespace)
+            && matches(&self.services, &service.key.name)
+            && self.labels.iter().all(has_label)
     }
 }
 
-/// Does one of them fit?
-pub(crate) fn matches(patterns: &[Pattern], text: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.0.matches(text))
+impl Rule {
+    /// The same, for every Service.
+    pub(super) fn for_everybody(&self) -> Rule {
+        Rule { namespaces: anything(), services: anything(), labels: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// A Service that has every label that the annotations fill in.
+    pub(super) fn sample(&self) -> Service {
+        let labels = self.annotations.values().flat_map(Template::labels);
+        Service {
+            key: ServiceKey::new("namespace", "name"),
+            uid: "".into(),
+            resource_version: "".into(),
+            created_ms: 0,
+            labels: labels.map(|label| (label.to_owned(), "label".to_owned())).collect(),
+            annotations: BTreeMap::new(),
+            ports: Vec::new(),
+            is_imported: false,
+            r#type: ServiceType::ClusterIp,
+            has_selector: true,
+            families: Families { ipv4: true, ipv6: false },
+            addresses: BTreeMap::new(),
+            has_named_balancer: false,
+            is_local: false,
+        }
+    }
+}
+
+impl Grant {
+    /// May the Service say this parameter?
+    #[must_use]
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.any_parameter || matches(&self.parameters, name)
+    }
 }
 
 #[cfg(test)]
@@ -117,35 +201,107 @@ mod tests {
         serde_saphyr::from_str(yaml).unwrap()
     }
 
+    fn service(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Service {
+        let labels = labels.iter().map(|&(label, value)| (label.to_owned(), value.to_owned())).collect();
+        Service { key: ServiceKey::new(namespace, name), labels, ..Service::sample(&[], vec![]) }
+    }
+
+    fn grant(rules: &Rules, service: &Service, format: Format, name: &str) -> Option<Grant> {
+        rules.grant(service, &rules.complete(service), format, name)
+    }
+
     #[test]
     fn what_no_rule_grants_is_not_granted() {
         let rules = rules(
             "- {namespaces: ['shop-*'], formats: [curator], names: ['shop-*', orders]}\n\
-             - {services: [legacy], formats: [dubbo]}\n",
+             - {services: [legacy], formats: [dubbo], names: ['*']}\n\
+             - {labels: {tier: [web, 'api-*'], team: ['*']}, formats: [nerve], names: ['*']}\n",
         );
-        let grant = |namespace: &str, name: &str, format, published: &str| {
-            rules.grant(&ServiceKey::new(namespace, name), format, published)
-        };
-        assert!(grant("shop-a", "orders", Format::Curator, "orders"));
-        assert!(grant("shop-a", "orders", Format::Curator, "shop-x"));
-        assert!(!grant("shop-a", "orders", Format::Curator, "payments"));
-        assert!(!grant("shop-a", "orders", Format::Dubbo, "orders"));
-        assert!(!grant("other", "orders", Format::Curator, "orders"));
-        assert!(grant("other", "legacy", Format::Dubbo, "com.acme.Any"));
-        assert!(!rules.publish_unasked(&ServiceKey::new("shop-a", "orders"), Format::Curator));
+        let granted = |service: &Service, format, name| grant(&rules, service, format, name).is_some();
+        let orders = service("shop-a", "orders", &[]);
+        assert!(granted(&orders, Format::Curator, "orders"));
+        assert!(granted(&orders, Format::Curator, "shop-x"));
+        assert!(!granted(&orders, Format::Curator, "payments"));
+        assert!(!granted(&orders, Format::Dubbo, "orders"));
+        assert!(!granted(&service("other", "orders", &[]), Format::Curator, "orders"));
+        assert!(granted(&service("other", "legacy", &[]), Format::Dubbo, "com.acme.Any"));
+        assert!(granted(&service("a", "b", &[("tier", "api-x"), ("team", "c")]), Format::Nerve, "x"));
+        assert!(!granted(&service("a", "b", &[("tier", "api-x")]), Format::Nerve, "x"));
+        assert!(!granted(&service("a", "b", &[("tier", "db"), ("team", "c")]), Format::Nerve, "x"));
     }
 
     #[test]
-    fn a_rule_grants_pods_only_unless_it_says_more() {
+    fn a_rule_that_names_nothing_grants_little() {
+        let rules = rules("- {formats: [curator, dubbo, serverset]}");
+        let orders = service("shop", "orders", &[]);
+        let of = |format, name| grant(&rules, &orders, format, name);
+        let granted = of(Format::Curator, "shop.orders").unwrap();
+        assert_eq!(granted.addresses, BTreeSet::from([AddressKind::Pod]));
+        assert!(!granted.has_parameter("filter") && granted.addresses.len() == 1);
+        assert!(of(Format::Serverset, "shop/orders").is_some());
+        for name in ["orders", "shop", "shop-a.orders", "shopx", "", "x/shop.orders"] {
+            assert_eq!(of(Format::Curator, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_several_rules_grant_for_one_name_adds_up() {
         let rules = rules(
-            "- {services: [orders], formats: [curator]}\n\
-             - {services: [orders], formats: [curator], names: [outside], addresses: [node, load-balancer]}\n",
+            "- {formats: [dubbo], names: ['*'], parameters: ['*filter']}\n\
+             - {formats: [dubbo], names: [a.B], addresses: [node, custom]}\n",
         );
-        let grant =
-            |name, kind| rules.grant_address(&ServiceKey::new("shop", "orders"), Format::Curator, name, kind);
-        assert!(grant("orders", AddressKind::Pod) && grant("outside", AddressKind::Pod));
-        assert!(grant("outside", AddressKind::Node) && grant("outside", AddressKind::LoadBalancer));
-        assert!(!grant("orders", AddressKind::Node) && !grant("outside", AddressKind::Custom));
+        let of = |name| grant(&rules, &service("shop", "orders", &[]), Format::Dubbo, name).unwrap();
+        assert!(of("a.B").has_parameter("service.filter") && !of("a.B").has_parameter("router"));
+        let all = [AddressKind::Pod, AddressKind::Custom, AddressKind::Node].into();
+        assert_eq!(of("a.B").addresses, all);
+        assert_eq!(of("a.C").addresses, [AddressKind::Pod].into());
+    }
+
+    #[test]
+    fn rules_speak_for_those_who_may_not_touch_their_services() {
+        let rules = rules(
+            "- {labels: {legacy: ['*']}, formats: [curator, dubbo], names: ['a.*'],\n\
+             \u{20}  annotations: {curator: '{namespace}.{name}', dubbo: '{label:legacy}', port: http,\n\
+             \u{20}    dubbo-parameters: 'filter=x'}}\n\
+             - {formats: [curator], names: [], annotations: {curator: '', port: grpc}}\n",
+        );
+        let mut orders = service("shop", "orders", &[("legacy", "a.B")]);
+        orders.annotations.insert("port".to_owned(), "8080".to_owned());
+        let completed = rules.complete(&orders);
+        let text = |name: &str| completed.annotations.get(name).map(String::as_str);
+        assert_eq!((text("curator"), text("dubbo")), (Some("shop.orders"), Some("a.B")));
+        assert_eq!(text("port"), Some("8080"), "its own counts more");
+        let granted = rules.grant(&orders, &completed, Format::Dubbo, "a.B").unwrap();
+        assert!(granted.has_parameter("filter"), "the rule says it");
+        assert!(
+            rules.grant(&orders, &completed, Format::Curator, "shop.orders").is_some(),
+            "it says that too"
+        );
+        // The same asked for by the Service itself, or by way of its label, is not granted.
+        orders.annotations.insert("curator".to_owned(), "shop.orders".to_owned());
+        orders.labels.insert("legacy".to_owned(), "b.C".to_owned());
+        let completed = rules.complete(&orders);
+        assert_eq!(rules.grant(&orders, &completed, Format::Curator, "shop.orders"), None);
+        assert_eq!(completed.annotations["dubbo"], "b.C");
+        assert_eq!(rules.grant(&orders, &completed, Format::Dubbo, "b.C"), None);
+
+        let other = service("shop", "carts", &[]);
+        let completed = rules.complete(&other);
+        assert_eq!(completed.annotations["curator"], "");
+        assert!(rules.grant(&other, &completed, Format::Curator, "carts").is_some());
+        assert_eq!(completed.annotations["port"], "grpc");
+    }
+
+    #[test]
+    fn annotations_that_make_no_sense_for_anybody_are_told() {
+        let rules = rules(
+            "- {formats: [curator], annotations: {curator: '{namespace}.{name}', curator-port: http}}\n\
+             - {formats: [curator], annotations: {curator: 'a/{name}', dubbo: a.B, nosuch: x, spring-port: y}}\n\
+             - {formats: [dubbo], annotations: {dubbo: '{label:a}', dubbo-parameters: 'x'}}\n",
+        );
+        let told: Vec<_> =
+            rules.mistakes().into_iter().map(|one| format!("{} {}", one.rule, one.annotation)).collect();
+        assert_eq!(told, ["1 nosuch", "1 curator", "1 dubbo", "2 dubbo-parameters"]);
     }
 
     #[test]

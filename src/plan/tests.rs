@@ -24,8 +24,10 @@ fn roots() -> Roots {
 }
 
 fn everything() -> Rules {
-    serde_saphyr::from_str("[{formats: [curator, dubbo, dubbo3, spring, serverset, nerve, hostport]}]")
-        .unwrap()
+    serde_saphyr::from_str(
+        "[{formats: [curator, dubbo, dubbo3, spring, serverset, nerve, hostport], names: ['*'], parameters: ['*']}]",
+    )
+    .unwrap()
 }
 
 fn service(annotations: &[(&str, &str)]) -> Service {
@@ -284,7 +286,9 @@ fn directories_exist_before_the_first_endpoint() {
 
 #[test]
 fn what_was_imported_is_not_published_whatever_asks_for_it() {
-    let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo], publish: true}]").unwrap();
+    let rules: Rules =
+        serde_saphyr::from_str("[{formats: [curator, dubbo], names: ['*'], annotations: {curator: ''}}]")
+            .unwrap();
     for (annotations, refused) in
         [(&[("curator", ""), ("dubbo", "a.B")][..], 1), (&[("source", "/services/orders")], 0), (&[], 0)]
     {

@@ -25,7 +25,7 @@ const ROOT: &str = "/registry";
 fn config(root: &str, more: &str) -> Config {
     Config::parse(&format!(
         "{{cluster: test, zookeeper: {{connect: replaced, sessionTimeout: 4s}}, \
-         rules: [{{formats: [curator, dubbo], addresses: [pod, custom]}}], imports: [\
+         rules: [{{formats: [curator, dubbo], names: ['*'], addresses: [pod, custom]}}], imports: [\
          {{name: legacy, format: curator, root: {root}, namespace: default, addresses: [10.0.0.0/8], {more}}}, \
          {{name: dubbo, format: dubbo, root: /legacy-dubbo, namespace: default, addresses: [10.0.0.0/8]}}]}}"
     ))

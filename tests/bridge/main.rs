@@ -5,8 +5,11 @@ mod faults;
 mod imports;
 mod many;
 mod metrics;
+#[path = "../planner/population.rs"]
+mod population;
 mod replicas;
 mod scrape;
+mod tenants;
 mod views;
 mod world;
 

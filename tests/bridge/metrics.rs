@@ -57,6 +57,9 @@ async fn a_bridges_families_are_these_from_the_start() {
     assert_eq!(
         families(&scrape),
         [
+            "gauge zoobridge_config_refused",
+            "counter zoobridge_config_reloads_total",
+            "gauge zoobridge_config_restart_needed",
             "counter zoobridge_events_total",
             "gauge zoobridge_leading",
             "counter zoobridge_looks_total",
@@ -65,6 +68,7 @@ async fn a_bridges_families_are_these_from_the_start() {
             "counter zoobridge_ops_total",
             "gauge zoobridge_pending",
             "counter zoobridge_plans_total",
+            "counter zoobridge_refusals_total",
             "gauge zoobridge_refused_services",
             "counter zoobridge_repairs_total",
             "gauge zoobridge_services",

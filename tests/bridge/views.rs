@@ -77,7 +77,7 @@ async fn one_service_is_seen_at_its_pods_and_at_nodes_that_are_ready() {
     let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
     let config = Config::parse(
         "{cluster: test, zookeeper: {connect: replaced, sessionTimeout: 4s}, rules: [\
-         {formats: [curator], addresses: [custom]}, {formats: [hostport], addresses: [node]}]}",
+         {formats: [curator], names: ['*'], addresses: [custom]}, {formats: [hostport], names: ['*'], addresses: [node]}]}",
     )
     .unwrap();
     let local = Local::start(dir.path(), options, config).await.unwrap();

@@ -30,7 +30,7 @@ pub(crate) struct World {
 pub(crate) fn config() -> Config {
     Config::parse(
         "{cluster: test, zookeeper: {connect: replaced, sessionTimeout: 4s}, \
-         rules: [{services: ['orders*', 'carts'], formats: [curator, dubbo], addresses: [pod, custom]}]}",
+         rules: [{services: ['orders*', 'carts'], formats: [curator, dubbo], names: ['*'], addresses: [pod, custom]}]}",
     )
     .unwrap()
 }

@@ -250,7 +250,8 @@ impl Heard {
     /// The addresses that are published, and is every slice without the port that was asked for?
     fn published(&mut self, annotations: &[(&str, &str)]) -> (BTreeSet<String>, bool) {
         let rules: Rules =
-            serde_saphyr::from_str("[{formats: [hostport], addresses: [pod, custom]}]").unwrap();
+            serde_saphyr::from_str("[{formats: [hostport], names: ['*'], addresses: [pod, custom]}]")
+                .unwrap();
         let roots = Roots([(Format::Hostport, ZnodePath::new("/hosts").unwrap())].into());
         let Known::Known((service, slices)) = self.store.get(&ServiceKey::new("shop", "orders")) else {
             panic!("not synced")

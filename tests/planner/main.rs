@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod kube_proxy;
+mod many;
 mod pitfalls;
+mod population;

@@ -119,7 +119,7 @@ impl Change {
 async fn measure(args: &Args, server: &Server, client: &Client, namespace: &str) -> anyhow::Result<Measured> {
     let config = Config::parse(&format!(
         "{{cluster: bench, zookeeper: {{connect: '{}'}}, \
-         rules: [{{namespaces: ['{namespace}'], formats: [curator], addresses: [custom]}}]}}",
+         rules: [{{namespaces: ['{namespace}'], formats: [curator], names: ['*'], addresses: [custom]}}]}}",
         server.client_address()
     ))?;
     let subject = Subject { client: client.clone(), namespace: namespace.to_owned() };

@@ -91,7 +91,7 @@ class Cluster:
             f"sessions: {{namespace: {self.namespace}}}\n"
             f"leaderElection: {{namespace: {self.namespace}}}\n"
             f"http: {{address: '127.0.0.1:0'}}\n"
-            f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo], addresses: [pod, custom]}}\n"
+            f"rules:\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo], names: ['*'], parameters: ['*'], addresses: [pod, custom]}}\n"
         )
         self.kubeconfig = directory / "kubeconfig"
         self.overlay = directory / "overlay"

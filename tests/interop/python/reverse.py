@@ -39,7 +39,7 @@ class Reverse(Scenario):
 
     def configure(self, forward):
         """One root for both directions: what came from one side must not go back."""
-        rules = f"\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo], addresses: [pod, custom]}}" if forward else " []"
+        rules = f"\n  - {{namespaces: ['{self.namespace}'], formats: [curator, dubbo], names: ['*'], addresses: [pod, custom]}}" if forward else " []"
         common = f"namespace: {self.namespace}, addresses: [10.99.0.0/16]"
         self.config.write_text(
             f"cluster: reverse\n"
