@@ -171,6 +171,10 @@ impl Target for Dubbo3 {
         &self.application
     }
 
+    fn parameters(&self) -> &[String] {
+        &self.to_be_granted
+    }
+
     /// Whoever is in the mapping of an interface gets its calls.
     fn claims(&self) -> Vec<&str> {
         let interfaces = self.providers.values().map(|provider| &*provider.interface);

@@ -179,13 +179,32 @@ async fn no_label_has_a_value_that_somebody_wrote() {
     let scrape = until_scrape(&scraper, |scrape| scrape.value("zoobridge_refused_services") == 4.0).await;
     assert_eq!(scrape.labels(), expected, "all values of all labels are there from the start");
     let closed = [
-        ("zoobridge_events_total result", &["dropped", "failed", "written"][..]),
+        ("zoobridge_config_reloads_total result", &["applied", "refused"][..]),
+        ("zoobridge_events_total result", &["dropped", "failed", "written"]),
         ("zoobridge_looks_total result", &["absent", "failed", "ours", "theirs"]),
         (
             "zoobridge_multis_total result",
             &["culprit", "done", "expired", "fenced", "not_sent", "refused", "unknown"],
         ),
         ("zoobridge_ops_total kind", &["create", "delete", "other", "set"]),
+        (
+            "zoobridge_refusals_total reason",
+            &[
+                "AddressNotFound",
+                "AddressNotGranted",
+                "BadAnnotation",
+                "Conflict",
+                "EndpointsIgnored",
+                "Imported",
+                "Ipv6NotAllowed",
+                "NotGranted",
+                "OverBudget",
+                "ParameterNotGranted",
+                "PortNotFound",
+                "Rejected",
+                "UnknownAnnotation",
+            ],
+        ),
         ("zoobridge_watch_errors_total kind", &["EndpointSlice", "Node", "Service"]),
         ("zoobridge_watch_events_total kind", &["EndpointSlice", "Node", "Service"]),
         ("zoobridge_watch_lists_total kind", &["EndpointSlice", "Node", "Service"]),

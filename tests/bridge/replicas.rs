@@ -182,7 +182,8 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     };
     let instruments = Instruments::default();
     let mut status = instruments.status();
-    let (rules, roots) = (cluster.config.rules.clone(), cluster.config.roots().unwrap());
+    let (_rules, rules) = watch::channel(cluster.config.rules.clone());
+    let roots = cluster.config.roots().unwrap();
     let second = Bridge::new(rules, roots, cluster.client.clone(), pool, instruments.clone());
     let stop = CancellationToken::new();
     let running = tokio::spawn({

@@ -52,6 +52,9 @@ async fn counted(local: &Local, reason: &str) -> f64 {
     refusals.get_metric().iter().find(of_reason).map_or(0.0, |metric| metric.get_counter().get_value())
 }
 
+/// A Service's name, annotations and spec; the reason of its Event, and a part of its text.
+type Abuse<'a> = (&'a str, Vec<(&'a str, &'a str)>, Value, &'a str, &'a str);
+
 #[tokio::test]
 async fn nobody_speaks_for_somebody_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -69,7 +72,7 @@ async fn nobody_speaks_for_somebody_else() {
     external["externalIPs"] = json!(["203.0.113.7"]);
     let named = json!({"type": "ExternalName", "externalName": "payments.example"});
     let dubbo = |parameters| vec![("dubbo", "default.A"), ("dubbo-parameters", parameters)];
-    let cases: Vec<(&str, Vec<(&str, &str)>, Value, &str, &str)> = vec![
+    let cases: Vec<Abuse> = vec![
         ("other-name", vec![("curator", "payments")], pods(), "NotGranted", "payments"),
         ("other-namespace", vec![("curator", "default-b.orders")], pods(), "NotGranted", "default-b.orders"),
         ("own-name", vec![("spring", "")], pods(), "NotGranted", "own-name"),

@@ -11,22 +11,22 @@ use super::acl_table::OPEN_ACL;
 
 /// A znode but for its children.
 #[derive(Debug, Clone, Default)]
-pub struct Packed(Box<[u8]>);
+pub(super) struct Packed(Box<[u8]>);
 
 /// What the head's first byte says.
 mod flag {
     /// Null and empty data are distinct.
-    pub const HAS_DATA: u8 = 1 << 0;
+    pub(super) const HAS_DATA: u8 = 1 << 0;
     /// An ACL that is not open to the world.
-    pub const ACL: u8 = 1 << 1;
+    pub(super) const ACL: u8 = 1 << 1;
     /// `mzxid`, `mtime`, `version`.
-    pub const SET: u8 = 1 << 2;
+    pub(super) const SET: u8 = 1 << 2;
     /// `pzxid`, `cversion`.
-    pub const PARENT: u8 = 1 << 3;
+    pub(super) const PARENT: u8 = 1 << 3;
     /// `aversion`.
-    pub const ACL_SET: u8 = 1 << 4;
+    pub(super) const ACL_SET: u8 = 1 << 4;
     /// `ephemeral_owner`.
-    pub const OWNED: u8 = 1 << 5;
+    pub(super) const OWNED: u8 = 1 << 5;
 }
 
 /// Flags, the head's length, and at most nine numbers; one of them is an `i64` of which no byte is saved.
@@ -119,7 +119,7 @@ impl Numbers<'_> {
 
 impl Packed {
     /// A znode of these parts.
-    pub fn new(path: &[u8], data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Packed {
+    pub(super) fn new(path: &[u8], data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Packed {
         let head = Head::of(path.len(), data.is_some(), acl, stat);
         Packed([head.bytes(), path, data.unwrap_or_default()].concat().into_boxed_slice())
     }
@@ -137,24 +137,24 @@ impl Packed {
     }
 
     /// Its path.
-    pub fn path(&self) -> &[u8] {
+    pub(super) fn path(&self) -> &[u8] {
         let bytes = self.numbers().next() as usize;
         &self.0[self.head_bytes()..][..bytes]
     }
 
     /// Its data.
-    pub fn data(&self) -> Option<&[u8]> {
+    pub(super) fn data(&self) -> Option<&[u8]> {
         let behind = self.head_bytes() + self.numbers().next() as usize;
         (self.flags() & flag::HAS_DATA != 0).then(|| &self.0[behind..])
     }
 
     /// Bytes of its path and its data.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.0.len() - self.head_bytes()
     }
 
     /// The key of its ACL, and its stat.
-    pub fn numbered(&self) -> (i64, StatPersisted) {
+    pub(super) fn numbered(&self) -> (i64, StatPersisted) {
         let (flags, mut numbers) = (self.flags(), self.numbers());
         let has = |flag| flags & flag != 0;
         numbers.next();
@@ -181,7 +181,7 @@ impl Packed {
     }
 
     /// Another ACL and another stat.
-    pub fn renumber(&mut self, acl: i64, stat: &StatPersisted) {
+    pub(super) fn renumber(&mut self, acl: i64, stat: &StatPersisted) {
         let head = Head::of(self.path().len(), self.data().is_some(), acl, stat);
         let old = self.head_bytes();
         if head.len == old {
@@ -192,7 +192,7 @@ impl Packed {
     }
 
     /// Other data, and another stat.
-    pub fn set(&mut self, data: Option<&[u8]>, stat: &StatPersisted) {
+    pub(super) fn set(&mut self, data: Option<&[u8]>, stat: &StatPersisted) {
         let (acl, path) = (self.numbered().0, self.path());
         let head = Head::of(path.len(), data.is_some(), acl, stat);
         let (old, behind) = (self.head_bytes(), self.head_bytes() + path.len());
