@@ -90,7 +90,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// ZooKeeper would not accept the path.
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError>;
 
-    /// What its consumers need beside its directory and the leaves there: below the root that [`Definition::beside`]
+    /// What its consumers need beside its directory and the leaves there: below the root that `Definition::beside`
     /// names, for instances on these ports.
     ///
     /// # Errors
