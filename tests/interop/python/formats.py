@@ -47,7 +47,7 @@ zookeeper: {{connect: "127.0.0.1:{port}"}}
 leaderElection: {{enabled: false}}
 http: {{address: "127.0.0.1:0"}}
 rules:
-  - formats: [curator, spring, serverset, nerve, hostport, dubbo, dubbo3]
+  - {{formats: [curator, spring, serverset, nerve, hostport, dubbo, dubbo3], names: ['*'], parameters: ['*']}}
 """
 # Dubbo 3 waits 5 s between two notifications, Finagle 10 s before an address goes.
 CONVERGE_SECONDS = 60
