@@ -1,4 +1,4 @@
-//! From a connect string to a TCP stream. Names are resolved at each attempt, since a StatefulSet's members
+//! From a connect string to a stream, by TLS if wanted. Names are resolved at each attempt, since a StatefulSet's members
 //! change their addresses.
 
 use std::fmt;
@@ -8,10 +8,17 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use zk_wire::path::{self, PathError};
+
+use crate::tls::Tls;
 
 /// The port of ZooKeeper's clients.
 const DEFAULT_PORT: u16 = 2181;
+
+/// A connection to a server, plain or by TLS.
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// `host:port,host:port/chroot`, as every ZooKeeper client takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +129,7 @@ pub struct Connector {
     next: usize,
     /// Of each server, the address tried last.
     last: Vec<Option<SocketAddr>>,
+    tls: Option<Tls>,
 }
 
 impl Connector {
@@ -131,7 +139,7 @@ impl Connector {
     #[must_use]
     pub fn new(to: ConnectString, round: Duration) -> Self {
         let last = vec![None; to.servers.len()];
-        Connector { to, round, next: 0, last }
+        Connector { to, round, next: 0, last, tls: None }
     }
 
     /// Starts with this server, counted from zero and beyond the last from the first again. Connectors that
@@ -141,11 +149,16 @@ impl Connector {
         Connector { next: index, ..self }
     }
 
+    /// From the next round on, speaks TLS with these keys, or none. A handshake is part of an address's share.
+    pub fn secure(&mut self, tls: Option<Tls>) {
+        self.tls = tls;
+    }
+
     /// Tries every address of every server once: one round.
     ///
     /// # Errors
     /// None of them accepted.
-    pub async fn connect(&mut self) -> Result<TcpStream, ConnectError> {
+    pub async fn connect(&mut self) -> Result<Stream, ConnectError> {
         let end = Instant::now() + self.round;
         let count = self.to.servers.len();
         let mut last = (String::new(), String::new());
@@ -164,7 +177,7 @@ impl Connector {
         Err(ConnectError { servers: self.to.to_string(), last, reason })
     }
 
-    async fn connect_to(&mut self, index: usize, lap: usize, end: Instant) -> Result<TcpStream, String> {
+    async fn connect_to(&mut self, index: usize, lap: usize, end: Instant) -> Result<Stream, String> {
         let (host, port) = &self.to.servers[index];
         let resolving = timeout_at(end, tokio::net::lookup_host((host.as_str(), *port)));
         let addresses = resolving
@@ -176,16 +189,22 @@ impl Connector {
         for (tried, address) in addresses.iter().enumerate() {
             self.last[index] = Some(*address);
             let share = share(end, addresses.len() - tried);
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => reason = error.to_string(),
+            match timeout(share, open(*address, host, self.tls.as_ref())).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => reason = error,
                 Err(_) => reason = format!("no answer within {} ms", share.as_millis()),
             }
         }
         Err(reason)
+    }
+}
+
+async fn open(address: SocketAddr, host: &str, tls: Option<&Tls>) -> Result<Stream, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    match tls {
+        None => Ok(Either::Left(stream)),
+        Some(tls) => Ok(Either::Right(Box::new(tls.connect(host, stream).await?))),
     }
 }
 
@@ -253,6 +272,11 @@ mod tests {
         assert!(error.to_string().contains(&closed.to_string()), "{error}");
     }
 
+    fn peer(stream: &Stream) -> SocketAddr {
+        let Either::Left(stream) = stream else { panic!("no TLS was wanted") };
+        stream.peer_addr().unwrap()
+    }
+
     async fn listeners(count: usize) -> (Vec<TcpListener>, String) {
         let mut listeners = Vec::new();
         for _ in 0..count {
@@ -269,7 +293,7 @@ mod tests {
             let mut connector =
                 Connector::new(all.parse().unwrap(), Duration::from_secs(5)).starting_at(start);
             for server in expected {
-                let to = connector.connect().await.unwrap().peer_addr().unwrap();
+                let to = peer(&connector.connect().await.unwrap());
                 assert_eq!(to, listeners[server].local_addr().unwrap(), "from {start}");
             }
         }
@@ -278,7 +302,7 @@ mod tests {
         drop(second);
         let mut connector = Connector::new(all.parse().unwrap(), Duration::from_secs(5));
         for server in [&first, &third, &first, &third] {
-            let to = connector.connect().await.unwrap().peer_addr().unwrap();
+            let to = peer(&connector.connect().await.unwrap());
             assert_eq!(to, server.local_addr().unwrap());
         }
     }

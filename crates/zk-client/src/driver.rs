@@ -107,21 +107,10 @@ pub(crate) async fn handshake<S: AsyncRead + AsyncWrite>(
         password: Some(password.expose().clone()),
     };
     let request = ConnectRequest { body, read_only: Some(false) };
-    writer
-        .write_all(&framed(|out| request.write(out)))
-        .await
-        .map_err(|error| unanswered(&error, last_zxid))?;
     let mut input = BytesMut::with_capacity(1024);
-    let frame = loop {
-        if let Some(frame) = next_frame(&mut input, max_frame)? {
-            break frame;
-        }
-        match reader.read_buf(&mut input).await {
-            Ok(0) => return Err(Lost::Unanswered { last_zxid }.into()),
-            Ok(_) => {}
-            Err(error) => return Err(unanswered(&error, last_zxid).into()),
-        }
-    };
+    let frame = exchange(reader, writer, &mut input, |out| request.write(out), max_frame)
+        .await
+        .map_err(|lost| if lost == Lost::Closed { Lost::Unanswered { last_zxid } } else { lost })?;
     let response: ConnectResponse = Reader::new(&frame).read().map_err(|error| broken(&error))?;
     let granted = u64::try_from(response.body.timeout_ms).unwrap_or(0);
     let is_new = id == SessionId::NONE;
@@ -140,6 +129,31 @@ pub(crate) async fn handshake<S: AsyncRead + AsyncWrite>(
         last_zxid,
     };
     Ok((credentials, input))
+}
+
+/// Sends one message and waits for the next one, where nothing else is under way.
+///
+/// # Errors
+/// [`Lost::Closed`] says that the server closed the connection instead of answering.
+pub(crate) async fn exchange<S: AsyncRead + AsyncWrite>(
+    reader: &mut ReadHalf<S>,
+    writer: &mut WriteHalf<S>,
+    input: &mut BytesMut,
+    message: impl FnOnce(&mut Vec<u8>),
+    max_frame: usize,
+) -> Result<Bytes, Lost> {
+    writer.write_all(&framed(message)).await.map_err(|error| closed(&error))?;
+    writer.flush().await.map_err(|error| closed(&error))?;
+    loop {
+        if let Some(frame) = next_frame(input, max_frame)? {
+            return Ok(frame);
+        }
+        match reader.read_buf(input).await {
+            Ok(0) => return Err(Lost::Closed),
+            Ok(_) => {}
+            Err(error) => return Err(closed(&error)),
+        }
+    }
 }
 
 /// Takes one whole frame off the input, without its length.
@@ -164,16 +178,16 @@ fn io_lost(error: &io::Error) -> Lost {
     Lost::Io(error.to_string())
 }
 
-/// A server that closes before it has read everything resets the connection.
-fn unanswered(error: &io::Error, last_zxid: Zxid) -> Lost {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+/// A server that closes before it has read everything resets the connection; one that speaks TLS may not say goodbye.
+fn closed(error: &io::Error) -> Lost {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {
-        BrokenPipe | ConnectionAborted | ConnectionReset => Lost::Unanswered { last_zxid },
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Lost::Closed,
         _ => io_lost(error),
     }
 }
 
-fn broken(error: &DecodeError) -> Lost {
+pub(crate) fn broken(error: &DecodeError) -> Lost {
     Lost::Protocol(error.to_string())
 }
 
@@ -200,6 +214,9 @@ pub(crate) struct Driver<S> {
     writer: WriteHalf<S>,
     input: BytesMut,
     output: BytesMut,
+    /// Has the writer taken something that it may not have passed on? What TLS has taken and the socket has not goes
+    /// out with the next write, or with a flush.
+    unflushed: bool,
     max_frame: usize,
     max_in_flight: usize,
     chroot: Chroot,
@@ -239,6 +256,7 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             writer,
             input,
             output: BytesMut::new(),
+            unflushed: false,
             max_frame: options.max_frame,
             max_in_flight: options.in_flight.max(1),
             chroot,
@@ -301,11 +319,16 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
             let silent_at = self.silent_at();
             tokio::select! {
                 read = self.reader.read_buf(&mut self.input) => self.heard(read)?,
-                written = self.writer.write_buf(&mut self.output), if !self.output.is_empty() => match written {
-                    Ok(0) => return Err(Lost::Closed),
-                    Ok(_) => self.last_sent = Instant::now(),
-                    Err(error) => return Err(io_lost(&error)),
-                },
+                sent = send(&mut self.writer, &mut self.output), if self.unflushed || !self.output.is_empty() => {
+                    match sent {
+                        Ok(Sent::Some) => {
+                            self.last_sent = Instant::now();
+                            self.unflushed = true;
+                        }
+                        Ok(Sent::All) => self.unflushed = false,
+                        Err(error) => return Err(io_lost(&error)),
+                    }
+                }
                 ask = self.asks.recv(), if accepts && !self.closing => match ask {
                     Some(ask) => self.take(ask, accepts),
                     None => return Err(Lost::Detached),
@@ -462,6 +485,23 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
         if let Err(TrySendError::Full(_)) = self.events.try_send(Event::Watch(event)) {
             self.overflowed = true;
         }
+    }
+}
+
+/// What became of the output.
+enum Sent {
+    Some,
+    All,
+}
+
+/// Writes some of the output; when all is written, flushes. Whenever this is dropped, nothing is lost.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), output: &mut BytesMut) -> io::Result<Sent> {
+    if output.is_empty() {
+        return writer.flush().await.map(|()| Sent::All);
+    }
+    match writer.write_buf(output).await? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        _ => Ok(Sent::Some),
     }
 }
 

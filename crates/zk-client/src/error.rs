@@ -17,6 +17,9 @@ pub enum AttachError {
         /// The scheme that was refused.
         scheme: String,
     },
+    /// SASL did not prove who we are, or who the server is. Trying again will not help.
+    #[error("SASL DIGEST-MD5 came to nothing: {0}")]
+    Sasl(&'static str),
     /// The connection broke before the session was there. Whether a new session was made is unknown; it has
     /// no ephemerals and ends by itself.
     #[error("the connection was lost before the session was attached")]

@@ -16,6 +16,8 @@
 //!   [may have been carried out](RequestError::Unknown);
 //! - an expired session is [`AttachError::Expired`] and nothing else is. A server that says so in answer to a
 //!   request ends the connection ([`Lost::EndedBy`]), and the next attach tells;
+//! - identities are proven ahead of everything else, also when a session is resumed: TLS before the first byte, SASL
+//!   before the first request, then those of `addauth`;
 //! - an answer fits its request, a multi's op by op, or the connection is lost.
 //!
 //! Bytes from the server never panic and never make us allocate beyond [`Options::max_frame`].
@@ -25,11 +27,15 @@ mod connector;
 mod credentials;
 mod driver;
 mod error;
+mod sasl;
 mod session;
+mod tls;
 mod watches;
 
-pub use connector::{ConnectError, ConnectString, ConnectStringError, Connector};
+pub use connector::{ConnectError, ConnectString, ConnectStringError, Connector, Stream};
 pub use credentials::{Credentials, Password, Permit};
 pub use error::{AttachError, Lost, MultiFailure, RequestError};
+pub use sasl::SaslUser;
 pub use session::{Auth, Event, Events, Opening, Options, Session, attach};
+pub use tls::{Certificate, Tls, TlsError};
 pub use watches::WatchSet;

@@ -26,6 +26,7 @@ use crate::chroot::{Chroot, is_below, paths_mut};
 use crate::credentials::{Credentials, Permit};
 use crate::driver::{Ask, Driver, handshake};
 use crate::error::{AttachError, Lost, MultiFailure, RequestError};
+use crate::sasl::{self, SaslUser};
 use crate::watches::WatchSet;
 
 /// Which session to attach to.
@@ -45,6 +46,8 @@ pub enum Opening {
 pub struct Options {
     /// Identities, added before any other request.
     pub auth: Vec<Auth>,
+    /// Who we are by SASL DIGEST-MD5, which is proven before all others.
+    pub sasl: Option<SaslUser>,
     /// Prefix of all paths; empty for none. It must exist.
     pub chroot: String,
     /// The longest frame, in either direction, in bytes (`jute.maxbuffer`).
@@ -66,6 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             auth: Vec::new(),
+            sasl: None,
             chroot: String::new(),
             max_frame: DEFAULT_MAX_BUFFER,
             queue: 1024,
@@ -136,7 +140,14 @@ where
         Opening::New { .. } => (false, WatchSet::default(), Zxid::ZERO),
         Opening::Resume(credentials, watches) => (true, watches.clone(), credentials.last_zxid),
     };
-    let greeting = handshake(&mut reader, &mut writer, opening, options.max_frame);
+    let greeting = async {
+        let (credentials, mut rest) = handshake(&mut reader, &mut writer, opening, options.max_frame).await?;
+        if let Some(user) = &options.sasl {
+            let nonce = uuid::Uuid::new_v4().simple().to_string();
+            sasl::prove(&mut reader, &mut writer, &mut rest, user, &nonce, options.max_frame).await?;
+        }
+        Ok::<_, AttachError>((credentials, rest))
+    };
     let (credentials, rest) =
         tokio::time::timeout(options.handshake, greeting).await.map_err(|_| Lost::Silent)??;
 

@@ -12,6 +12,7 @@ pub mod acl;
 pub mod codes;
 pub mod connect;
 pub mod digest;
+pub mod digest_md5;
 pub mod ids;
 pub mod jute;
 pub mod log_record;

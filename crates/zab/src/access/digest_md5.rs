@@ -1,24 +1,11 @@
-//! The server's side of SASL DIGEST-MD5 (RFC 2831), as Java's provider speaks it towards ZooKeeper clients.
-//!
-//! ```text
-//!   client ── (empty) ──────────────▶ server
-//!   client ◀─ challenge ───────────── server   realm, nonce, qop=auth, algorithm
-//!   client ── response ─────────────▶ server   username, cnonce, response
-//!   client ◀─ rspauth ─────────────── server   the server knows the password too
-//! ```
-//!
-//! Quality of protection is `auth`: the exchange proves an identity and protects nothing that follows.
+//! The server's side of SASL DIGEST-MD5, as Java's provider speaks it towards ZooKeeper clients.
 
 use std::collections::BTreeMap;
 
-use md5::{Digest, Md5};
+use zk_wire::digest_md5::{NONCE_COUNT, Proof, REALM, SERVICE, directives, same};
 
 use super::secret::Secret;
 
-/// What the mechanism of ZooKeeper's servers calls itself (`ZooKeeperSaslServer`).
-const REALM: &str = "zk-sasl-md5";
-const SERVICE: &str = "zookeeper";
-const NONCE_COUNT: &str = "00000001";
 /// Java's provider accepts no longer ones.
 const MAX_RESPONSE_BYTES: usize = 4096;
 
@@ -98,7 +85,7 @@ fn verify(token: &[u8], nonce: &str, users: &BTreeMap<String, Secret>) -> Result
         return Err(Refusal::Malformed("it is too long"));
     }
     let text = std::str::from_utf8(token).map_err(|_| Refusal::Malformed("it is not UTF-8"))?;
-    let directives = directives(text)?;
+    let directives = directives(text).map_err(Refusal::Malformed)?;
     let get = |key: &'static str| directives.get(key).map(String::as_str);
     let must = |key: &'static str, why| get(key).ok_or(Refusal::Malformed(why));
     let user = must("username", "username is missing")?;
@@ -125,99 +112,12 @@ fn verify(token: &[u8], nonce: &str, users: &BTreeMap<String, Secret>) -> Result
         return Err(Refusal::Malformed("the digest-uri is of another service"));
     }
     let authorization = get("authzid").filter(|id| !id.is_empty());
-    let password = users.get(user).ok_or(Refusal::UnknownUser)?;
+    let password = users.get(user).ok_or(Refusal::UnknownUser)?.reveal();
     let proof = Proof { user, realm, password, nonce, client_nonce, uri, authorization };
-    if !same(proof.digest("AUTHENTICATE").as_bytes(), response.as_bytes()) {
+    if !same(&proof.response(), response) {
         return Err(Refusal::WrongPassword);
     }
-    Ok(Step::Proven { user: user.to_owned(), token: format!("rspauth={}", proof.digest("")) })
-}
-
-struct Proof<'a> {
-    user: &'a str,
-    realm: &'a str,
-    password: &'a Secret,
-    nonce: &'a str,
-    client_nonce: &'a str,
-    uri: &'a str,
-    authorization: Option<&'a str>,
-}
-
-impl Proof<'_> {
-    /// `response-value` for the client's method, or for the server's, which is empty.
-    fn digest(&self, method: &str) -> String {
-        let mut secret = Md5::new();
-        for (index, part) in [self.user, self.realm, self.password.reveal()].into_iter().enumerate() {
-            if index > 0 {
-                secret.update(b":");
-            }
-            secret.update(latin1_if_possible(part));
-        }
-        let mut a1 = Md5::new();
-        a1.update(secret.finalize());
-        a1.update(format!(":{}:{}", self.nonce, self.client_nonce));
-        if let Some(id) = self.authorization {
-            a1.update(format!(":{id}"));
-        }
-        let a1 = hex(&a1.finalize());
-        let a2 = hex(&Md5::digest(format!("{method}:{}", self.uri)));
-        let all = format!("{a1}:{}:{NONCE_COUNT}:{}:auth:{a2}", self.nonce, self.client_nonce);
-        hex(&Md5::digest(all))
-    }
-}
-
-/// With `charset=utf-8` names and passwords count in ISO 8859-1 where that has all their characters
-/// (RFC 2831, 2.1.2.1, `username-value`).
-fn latin1_if_possible(text: &str) -> Vec<u8> {
-    let latin1: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-    latin1.unwrap_or_else(|| text.as_bytes().to_vec())
-}
-
-/// `key=value` and `key="value"`, separated by commas; a key that comes twice makes no sense.
-fn directives(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut found = BTreeMap::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start_matches([',', ' ', '\t', '\r', '\n']);
-        if rest.is_empty() {
-            return Ok(found);
-        }
-        let (key, behind) = rest.split_once('=').ok_or(Refusal::Malformed("a directive has no value"))?;
-        let (value, behind) = match behind.trim_start().strip_prefix('"') {
-            Some(quoted) => unquoted(quoted)?,
-            None => {
-                let end = behind.find(',').unwrap_or(behind.len());
-                (behind[..end].trim().to_owned(), &behind[end..])
-            }
-        };
-        if found.insert(key.trim().to_ascii_lowercase(), value).is_some() {
-            return Err(Refusal::Malformed("a directive comes twice"));
-        }
-        rest = behind;
-    }
-}
-
-/// The text up to the closing quote, and what is behind it.
-fn unquoted(quoted: &str) -> Result<(String, &str), Refusal> {
-    let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((index, c)) = chars.next() {
-        match c {
-            '"' => return Ok((value, &quoted[index + 1..])),
-            '\\' => value.extend(chars.next().map(|(_, c)| c)),
-            c => value.push(c),
-        }
-    }
-    Err(Refusal::Malformed("a quoted value does not end"))
-}
-
-/// Takes as long wherever the first difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(Step::Proven { user: user.to_owned(), token: format!("rspauth={}", proof.rspauth()) })
 }
 
 #[cfg(test)]
@@ -241,40 +141,16 @@ mod tests {
 
     /// What a client that knows the password sends.
     fn response(user: &str, password: &str, uri: &str) -> String {
-        let password = Secret::new(password);
-        let proof = Proof {
-            user,
-            realm: REALM,
-            password: &password,
-            nonce: "N",
-            client_nonce: "C",
-            uri,
-            authorization: None,
-        };
+        let proof =
+            Proof { user, realm: REALM, password, nonce: "N", client_nonce: "C", uri, authorization: None };
         format!(
             "charset=utf-8,username=\"{user}\",realm=\"{REALM}\",nonce=\"N\",nc=00000001,cnonce=\"C\",\
              digest-uri=\"{uri}\",maxbuf=65536,response={},qop=auth",
-            proof.digest("AUTHENTICATE")
+            proof.response()
         )
     }
 
     const URI: &str = "zookeeper/zk-sasl-md5";
-
-    /// The example of RFC 2831, section 4, which is of an IMAP server.
-    #[test]
-    fn the_digests_are_those_of_the_standard() {
-        let proof = Proof {
-            user: "chris",
-            realm: "elwood.innosoft.com",
-            password: &Secret::new("secret"),
-            nonce: "OA6MG9tEQGm2hh",
-            client_nonce: "OA6MHXh6VqTrRk",
-            uri: "imap/elwood.innosoft.com",
-            authorization: None,
-        };
-        assert_eq!(proof.digest("AUTHENTICATE"), "d388dad90d4bbd760a152321f2143af7");
-        assert_eq!(proof.digest(""), "ea40f60335c427b5527b84dbabcdfffd");
-    }
 
     #[test]
     fn who_knows_the_password_is_proven_and_learns_that_the_server_knows_it_too() {
