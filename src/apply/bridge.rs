@@ -349,7 +349,10 @@ impl Leader {
         {
             self.plan(key);
         }
-        self.is_settled |= self.ledger.all_planned() && self.writes.is_empty();
+        if !self.is_settled && self.ledger.all_planned() && self.writes.is_empty() {
+            self.is_settled = true;
+            self.pool.tell_exposure();
+        }
         while self.looks.len() < LOOKS {
             let doubts = self.ledger.take_doubts(LOOK_LEAVES);
             if doubts.is_empty() {

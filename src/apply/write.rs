@@ -207,7 +207,9 @@ impl<S: Sessions> Writer<S> {
     async fn batch(&mut self, session: SessionId, ops: Vec<Placed>) -> Result<(), Stop> {
         let mut ops: VecDeque<Placed> = ops.into();
         while !ops.is_empty() {
-            match self.sessions.write(session, ops.iter().flat_map(Placed::requests).collect()).await {
+            let acl = self.sessions.leaf_acl();
+            let requests = ops.iter().flat_map(|placed| placed.requests(acl)).collect();
+            match self.sessions.write(session, requests).await {
                 Ok(results) => {
                     let mut results = results.as_slice();
                     for placed in ops.drain(..) {
@@ -336,14 +338,14 @@ impl<S: Sessions> Writer<S> {
 }
 
 impl Placed {
-    /// One for each of [`Op::paths`], in that order.
-    fn requests(&self) -> Vec<WriteOp> {
+    /// One for each of [`Op::paths`], in that order. What is created gets this ACL.
+    fn requests(&self, acl: &[Acl]) -> Vec<WriteOp> {
         let version = self.version;
         let create = |path: &ZnodePath, data: &Bytes| {
             WriteOp::Create2(CreateRequest {
                 path: path.as_str().to_owned(),
                 data: Some(data.clone()),
-                acl: Acl::open(),
+                acl: acl.to_vec(),
                 mode: CreateMode::Ephemeral,
             })
         };

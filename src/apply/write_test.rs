@@ -40,6 +40,10 @@ impl Sessions for &Script {
         self.say(format!("release {path}"));
     }
 
+    fn leaf_acl(&self) -> &[Acl] {
+        &[]
+    }
+
     async fn ensure(&self, companion: &Companion) -> Result<(), WriteError> {
         self.say(format!("ensure {}", companion.path));
         match self.refused.contains(companion) {

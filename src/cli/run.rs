@@ -1,6 +1,6 @@
 //! `zoobridge run`: the bridge.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
-use zk_client::Auth;
 
 use crate::apply::{Bridge, Instruments};
 use crate::config::{Config, Reload};
@@ -142,7 +141,7 @@ fn elector(
 /// A bridge as the configuration wants it, with rules that may change.
 ///
 /// # Errors
-/// The configuration makes no sense, or a file that it names cannot be read.
+/// The configuration makes no sense.
 pub(crate) fn bridge(
     config: &Config,
     rules: watch::Receiver<Rules>,
@@ -151,14 +150,8 @@ pub(crate) fn bridge(
     leadership: Leadership,
     instruments: &Instruments,
 ) -> anyhow::Result<Bridge> {
-    let auth = auth(config)?;
-    let pool = PoolConfig {
-        connect: config.zookeeper.connect.clone(),
-        session_timeout: config.zookeeper.session_timeout,
-        auth,
-        fence: config.fence_directory()?,
-        limit: config.sessions.limit,
-    };
+    let ensemble = config.zookeeper.ensemble()?;
+    let pool = PoolConfig { ensemble, fence: config.fence_directory()?, limit: config.sessions.limit };
     let pool = PoolStart { config: pool, store, leadership };
     Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()))
 }
@@ -167,7 +160,7 @@ pub(crate) fn bridge(
 /// runs in.
 ///
 /// # Errors
-/// A file that the configuration names cannot be read.
+/// The configuration makes no sense.
 pub(crate) fn importer(
     config: &Config,
     client: Client,
@@ -176,20 +169,6 @@ pub(crate) fn importer(
     instruments: &Instruments,
 ) -> anyhow::Result<Importer> {
     let events = instruments.events(client.clone());
-    Ok(Importer::new(config, auth(config)?, client, leadership, namespace, events))
-}
-
-fn auth(config: &Config) -> anyhow::Result<Vec<Auth>> {
-    config.zookeeper.digest_file.iter().map(|path| digest(path)).collect()
-}
-
-/// The secret never becomes part of an error.
-fn digest(path: &Path) -> anyhow::Result<Auth> {
-    let secret = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read zookeeper.digestFile {}", path.display()))?;
-    let secret = secret.trim();
-    if !secret.contains(':') {
-        bail!("zookeeper.digestFile {} does not hold user:password", path.display());
-    }
-    Ok(Auth { scheme: "digest".to_owned(), secret: secret.to_owned().into() })
+    let ensemble = config.zookeeper.ensemble()?;
+    Ok(Importer::new(config, ensemble, client, leadership, namespace, events))
 }

@@ -8,6 +8,7 @@ use zk_client::ConnectString;
 
 use super::ConfigError;
 use super::value::{duration, from_text};
+use crate::session::{AclTemplates, Acls, Ensemble, IdentityFiles, TlsFiles};
 
 /// The ensemble and how to talk to it.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
@@ -21,9 +22,18 @@ pub struct ZooKeeper {
     #[serde(default = "default_session_timeout", deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub session_timeout: Duration,
-    /// A file with `user:password` for the digest scheme.
+    /// A file with `user:password` for `addauth digest`, one a line.
     #[serde(default)]
     pub digest_file: Option<PathBuf>,
+    /// A file with `user:password` for SASL DIGEST-MD5.
+    #[serde(default)]
+    pub sasl_file: Option<PathBuf>,
+    /// TLS instead of plain TCP.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
+    /// Who may do what with what we write.
+    #[serde(default)]
+    pub acls: AclTemplates,
 }
 
 fn default_session_timeout() -> Duration {
@@ -31,14 +41,41 @@ fn default_session_timeout() -> Duration {
 }
 
 impl ZooKeeper {
+    /// The ensemble, as sessions know it.
+    ///
+    /// # Errors
+    /// An ACL template makes no sense.
+    pub fn ensemble(&self) -> Result<Ensemble, ConfigError> {
+        let files = IdentityFiles {
+            digest_file: self.digest_file.clone(),
+            sasl_file: self.sasl_file.clone(),
+            tls: self.tls.clone(),
+        };
+        let acls = Acls::new(&self.acls, files.is_somebody()).map_err(|(key, value, reason)| {
+            ConfigError::Value { key: format!("zookeeper.acls.{key}"), value, reason }
+        })?;
+        Ok(Ensemble::new(self.connect.clone(), self.session_timeout, files, acls))
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if (Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&self.session_timeout) {
-            return Ok(());
+        let wrong = |key: &str, value: String, reason: &str| {
+            Err(ConfigError::Value { key: format!("zookeeper.{key}"), value, reason: reason.to_owned() })
+        };
+        if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&self.session_timeout) {
+            return wrong(
+                "sessionTimeout",
+                format!("{:?}", self.session_timeout),
+                "is not between 2s and 1h",
+            );
         }
-        Err(ConfigError::Value {
-            key: "zookeeper.sessionTimeout".to_owned(),
-            value: format!("{:?}", self.session_timeout),
-            reason: "is not between 2s and 1h".to_owned(),
-        })
+        match &self.tls {
+            Some(TlsFiles { cert_file: Some(cert), key_file: None, .. }) => {
+                wrong("tls.certFile", cert.display().to_string(), "needs tls.keyFile")
+            }
+            Some(TlsFiles { cert_file: None, key_file: Some(key), .. }) => {
+                wrong("tls.keyFile", key.display().to_string(), "needs tls.certFile")
+            }
+            _ => self.ensemble().map(drop),
+        }
     }
 }

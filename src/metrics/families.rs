@@ -4,7 +4,9 @@ use std::marker::PhantomData;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// A label whose values are known when this is compiled.
 pub trait Label: Copy + 'static {
@@ -81,6 +83,41 @@ impl<L: Label> CounterBy<L> {
     /// Registers the family.
     pub fn register(&self, registry: &Registry) {
         register(registry, self.counters.clone());
+    }
+}
+
+/// A gauge for each member of a closed set. All are there from the start, as zero.
+#[derive(Clone)]
+pub struct GaugeBy<L> {
+    gauges: IntGaugeVec,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> GaugeBy<L> {
+    /// All members, at zero.
+    #[must_use]
+    pub fn new(name: &str, help: &str) -> Self {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), &[L::NAME]).expect(CONSTANT);
+        for member in L::ALL {
+            gauges.with_label_values(&[member.value()]).set(0);
+        }
+        GaugeBy { gauges, label: PhantomData }
+    }
+
+    /// So many there are.
+    pub fn set(&self, member: L, count: usize) {
+        self.gauges.with_label_values(&[member.value()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Registers the family.
+    pub fn register(&self, registry: &Registry) {
+        register(registry, self.gauges.clone());
+    }
+}
+
+impl<L> std::fmt::Debug for GaugeBy<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GaugeBy").finish_non_exhaustive()
     }
 }
 

@@ -8,5 +8,5 @@
 mod families;
 mod server;
 
-pub use families::{CounterBy, Label, counter, gauge, histogram, process, register};
+pub use families::{CounterBy, GaugeBy, Label, counter, gauge, histogram, process, register};
 pub use server::ServerSubject;

@@ -10,18 +10,17 @@ use kube::runtime::events::EventType;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zk_client::Auth;
 use zk_wire::ids::SessionId;
 
 use super::cluster::{Cluster, Observation, observations};
 use super::objects::Identity;
 use super::plan::{Claims, Finding, Import, Refused, Registry, ServiceThere, Version, plan};
-use super::watcher::{self, Ensemble, Seen};
+use super::watcher::{self, Seen};
 use super::writer::{WriteError, Written, write};
 use crate::apply::{Events, Queue, reference};
 use crate::config::Config;
 use crate::model::{ServiceKey, ZnodePath};
-use crate::session::{Leadership, Pool};
+use crate::session::{Ensemble, Leadership, Pool};
 
 /// The reverse direction: what is registered in ZooKeeper into Kubernetes' Services.
 ///
@@ -106,7 +105,7 @@ impl Importer {
     #[must_use]
     pub(crate) fn new(
         config: &Config,
-        auth: Vec<Auth>,
+        ensemble: Ensemble,
         client: Client,
         leadership: Leadership,
         namespace: &str,
@@ -115,11 +114,7 @@ impl Importer {
         let election = &config.leader_election;
         let namespace = election.namespace.as_deref().unwrap_or(namespace);
         Importer {
-            ensemble: Ensemble {
-                connect: config.zookeeper.connect.clone(),
-                session_timeout: config.zookeeper.session_timeout,
-                auth,
-            },
+            ensemble,
             imports: config.imports.clone(),
             identity: Identity {
                 cluster: config.cluster.clone(),

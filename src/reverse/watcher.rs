@@ -9,24 +9,13 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
-use zk_client::{
-    AttachError, Auth, ConnectError, ConnectString, Connector, Credentials, Event, Events, Opening, Options,
-    RequestError, Session, WatchSet, attach,
-};
+use zk_client::{Connector, Credentials, Event, Events, Opening, Options, RequestError, Session, WatchSet};
 use zk_wire::codes::AddWatchMode;
 
 use super::plan::{Directory, Finding, Import, Leaf};
 use crate::format::MAX_RECORD_BYTES;
 use crate::model::ZnodePath;
-use crate::session::Leadership;
-
-/// Where the registry is.
-#[derive(Debug, Clone)]
-pub(super) struct Ensemble {
-    pub(super) connect: ConnectString,
-    pub(super) session_timeout: Duration,
-    pub(super) auth: Vec<Auth>,
-}
+use crate::session::{AttemptError, Ensemble, Leadership};
 
 /// What happens to an import's registry.
 #[derive(Debug)]
@@ -41,9 +30,7 @@ pub(super) enum Seen {
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error("{0}")]
-    Connect(#[from] ConnectError),
-    #[error("{0}")]
-    Attach(#[from] AttachError),
+    Attempt(#[from] AttemptError),
     #[error("{0}")]
     Request(#[from] RequestError),
     #[error("the connection was lost")]
@@ -63,8 +50,7 @@ const EVENTS: usize = 1_024;
 
 /// Reads and watches for ever; ends when nobody listens any more.
 pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::Sender<Seen>) {
-    let attempt = (ensemble.session_timeout / 4).min(Duration::from_secs(10));
-    let mut connector = Connector::new(ensemble.connect.clone(), attempt);
+    let mut connector = ensemble.connector(0);
     let mut credentials = None;
     let mut pause = PAUSE_FIRST;
     loop {
@@ -73,7 +59,6 @@ pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::
             imports: &imports,
             seen: &seen,
             read_once: false,
-            attempt,
             rootless: BTreeSet::new(),
         };
         let broken = match connection.run(&mut connector, &mut credentials).await {
@@ -82,7 +67,7 @@ pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::
             Ok(never) => match never {},
         };
         // What the server refuses to resume, it may give anew.
-        if matches!(broken, Broken::Attach(_)) {
+        if matches!(broken, Broken::Attempt(AttemptError::Attach(_))) {
             credentials = None;
         }
         pause = if connection.read_once { PAUSE_FIRST } else { (pause * 2).min(PAUSE_MOST) };
@@ -99,7 +84,6 @@ struct Connection<'w> {
     imports: &'w [Import],
     seen: &'w mpsc::Sender<Seen>,
     read_once: bool,
-    attempt: Duration,
     /// Imports whose root was not there.
     rootless: BTreeSet<usize>,
 }
@@ -112,19 +96,12 @@ impl Connection<'_> {
     ) -> Result<std::convert::Infallible, Broken> {
         let opening = match credentials.clone() {
             Some(credentials) => Opening::Resume(credentials, WatchSet::default()),
-            None => Opening::New { timeout: self.ensemble.session_timeout },
+            None => self.ensemble.new_session(),
         };
-        let stream = connector.connect().await?;
         // A session that holds nothing needs no leader.
-        let permit = Leadership::Sole.permit().await;
-        let options = Options {
-            auth: self.ensemble.auth.clone(),
-            chroot: self.ensemble.connect.chroot().to_owned(),
-            handshake: self.attempt,
-            max_frame: LIST_BYTES,
-            ..Options::default()
-        };
-        let (session, mut events) = attach(stream, permit, opening, options).await?;
+        let permit = Leadership::Sole.permit();
+        let options = Options { max_frame: LIST_BYTES, ..Options::default() };
+        let (session, mut events) = self.ensemble.attach(connector, permit, opening, options).await?;
         *credentials = Some(session.credentials());
         let followed = self.follow(&session, &mut events).await;
         *credentials = Some(session.credentials());

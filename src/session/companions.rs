@@ -7,15 +7,19 @@ use zk_wire::codes::{CreateMode, ErrorCode};
 use super::directories;
 use crate::model::{Companion, Holds};
 
-/// Makes sure of one. Where it is as it must be, nothing is written. It is open to all, as those who register
+/// Makes sure of one. Where it is as it must be, nothing is written. It gets the ACL of directories, as those who register
 /// themselves must be able to write it too.
 ///
 /// # Errors
 /// The server refused, or the connection was lost.
-pub(super) async fn ensure(session: &Session, companion: &Companion) -> Result<(), RequestError> {
+pub(super) async fn ensure(
+    session: &Session,
+    companion: &Companion,
+    acl: &[Acl],
+) -> Result<(), RequestError> {
     let Companion { path, holds } = companion;
     if *holds == Holds::Anything {
-        return directories::ensure(session, path, Acl::open()).await;
+        return directories::ensure(session, path, acl, acl).await;
     }
     // Each further turn is somebody else's write.
     loop {
@@ -26,10 +30,10 @@ pub(super) async fn ensure(session: &Session, companion: &Companion) -> Result<(
             }
             None => {
                 if let Some(parent) = path.parent() {
-                    directories::ensure(session, &parent, Acl::open()).await?;
+                    directories::ensure(session, &parent, acl, acl).await?;
                 }
                 let data = holds.initial();
-                session.create(path.as_str(), data, Acl::open(), CreateMode::Persistent).await.map(drop)
+                session.create(path.as_str(), data, acl.to_vec(), CreateMode::Persistent).await.map(drop)
             }
         };
         match written {

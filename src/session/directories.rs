@@ -6,25 +6,25 @@ use zk_wire::codes::{CreateMode, ErrorCode};
 
 use crate::model::ZnodePath;
 
-/// Creates a directory and those above it, with no data. Those above are open to all, since a provider that
-/// registers itself must be able to. It may exist already; then nothing is written.
+/// Creates a directory and those above it, with no data. It may exist already; then nothing is written.
 ///
 /// # Errors
 /// The server refused, or the connection was lost.
 pub(super) async fn ensure(
     session: &Session,
     directory: &ZnodePath,
-    acl: Vec<Acl>,
+    acl: &[Acl],
+    above: &[Acl],
 ) -> Result<(), RequestError> {
     if session.exists(directory.as_str()).await?.is_some() {
         return Ok(());
     }
     let mut missing = vec![(directory.clone(), acl)];
     while let Some((path, acl)) = missing.last().cloned() {
-        let created = session.create(path.as_str(), "", acl, CreateMode::Persistent).await;
+        let created = session.create(path.as_str(), "", acl.to_vec(), CreateMode::Persistent).await;
         match (created, path.parent()) {
             (Err(RequestError::Refused(ErrorCode::NoNode)), Some(parent)) => {
-                missing.push((parent, Acl::open()));
+                missing.push((parent, above));
             }
             (Ok(_) | Err(RequestError::Refused(ErrorCode::NodeExists)), _) => {
                 missing.pop();

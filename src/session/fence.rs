@@ -5,11 +5,11 @@
 
 use uuid::Uuid;
 use zk_client::{RequestError, Session};
-use zk_wire::acl::{Acl, Id, perms};
 use zk_wire::codes::{CreateMode, ErrorCode};
 use zk_wire::multi::WriteOp;
-use zk_wire::request::{CheckVersionRequest, CreateRequest, DeleteRequest};
+use zk_wire::request::{CheckVersionRequest, CreateRequest, DeleteRequest, Request, SetAclRequest};
 
+use super::acls::Acls;
 use super::directories;
 use crate::model::ZnodePath;
 
@@ -22,24 +22,24 @@ const ATTEMPTS: usize = 10;
 
 impl Fence {
     /// Takes over: removes the fences of earlier leaders, sets up a new one, and waits until this server
-    /// has applied everything that came before. With an identity, only that identity may touch the directory,
-    /// since whoever may delete in it may remove a fence; others may read.
+    /// has applied everything that came before. Whoever may delete in the directory may remove a fence, so its ACL is
+    /// made what the configuration says, as far as we may.
     ///
     /// # Errors
     /// The server refused, the connection was lost, or other leaders kept interfering.
     pub(super) async fn take_over(
         session: &Session,
         directory: &ZnodePath,
-        has_identity: bool,
+        acls: &Acls,
     ) -> Result<Fence, RequestError> {
-        let acl = match has_identity {
-            true => {
-                let id = Id { scheme: "auth".to_owned(), id: String::new() };
-                vec![Acl { perms: perms::ALL, id }, Acl::world(perms::READ)]
-            }
-            false => Acl::open(),
-        };
-        directories::ensure(session, directory, acl.clone()).await?;
+        directories::ensure(session, directory, &acls.own, &acls.parents).await?;
+        let acl = SetAclRequest { path: directory.to_string(), acl: acls.own.clone(), version: -1 };
+        match session.request(Request::SetAcl(acl)).await {
+            Err(RequestError::Refused(ErrorCode::NoAuth)) => tracing::warn!(
+                %directory, "the directory of the fence belongs to somebody else, or to who we were before"
+            ),
+            set => drop(set?),
+        }
         let mut last = RequestError::Refused(ErrorCode::NoNode);
         for _ in 0..ATTEMPTS {
             let (olds, _) = session.children(directory.as_str()).await?.unwrap_or_default();
@@ -51,7 +51,7 @@ impl Fence {
             ops.push(WriteOp::Create(CreateRequest {
                 path: path.clone(),
                 data: Some(bytes::Bytes::new()),
-                acl: acl.clone(),
+                acl: acls.own.clone(),
                 mode: CreateMode::Persistent,
             }));
             match session.multi(ops).await {

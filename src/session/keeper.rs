@@ -9,13 +9,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 use zk_client::{
-    AttachError, ConnectError, Connector, Credentials, Event, Events, Lost, Opening, Options, RequestError,
-    Session, WatchSet, attach,
+    AttachError, Connector, Credentials, Event, Events, Lost, Opening, Options, RequestError, Session,
+    WatchSet,
 };
 use zk_wire::ids::Zxid;
 
 use super::budget::Budget;
 use super::credentials::CredentialError;
+use super::ensemble::AttemptError;
 use super::leadership::Leadership;
 use super::pool::{PoolEnd, PoolError, PoolEvent};
 use super::slots::{Shared, Slot, lock};
@@ -39,20 +40,6 @@ const SAVE_BEFORE_USE: Duration = Duration::from_secs(2);
 /// So many attempts without an answer may be servers that are a little behind.
 const UNANSWERED: u32 = 5;
 
-/// Why an attempt to attach is worth another.
-#[derive(Debug, thiserror::Error)]
-enum Retry {
-    #[error("{0}")]
-    Connect(#[from] ConnectError),
-    #[error("{0}")]
-    Lost(Lost),
-    #[error(
-        "the server closed the connection without an answer: it is behind, starting, or out of room \
-         (maxClientCnxns)"
-    )]
-    Unanswered,
-}
-
 fn delays() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(RETRY_FIRST)
@@ -63,30 +50,8 @@ fn delays() -> ExponentialBackoff {
 }
 
 impl Shared {
-    fn options(&self) -> Options {
-        Options {
-            auth: self.config.auth.clone(),
-            chroot: self.config.connect.chroot().to_owned(),
-            handshake: self.attempt(),
-            ..Options::default()
-        }
-    }
-
-    /// How long one attempt may take in each of its stages: the session must survive two that fail.
-    fn attempt(&self) -> Duration {
-        (self.config.session_timeout / 4).min(Duration::from_secs(10))
-    }
-
-    /// Sessions start at different servers, and go on to the next one when they lose theirs.
-    pub(super) fn connector(&self, index: usize) -> Connector {
-        Connector::new(self.config.connect.clone(), self.attempt()).starting_at(index)
-    }
-
-    pub(super) fn new_session(&self) -> Opening {
-        Opening::New { timeout: self.config.session_timeout }
-    }
-
-    /// Attaches, for as long as it takes; `None` if the session has expired.
+    /// Attaches, for as long as it takes; `None` if the session has expired. Who is not believed tries again, too:
+    /// the files with our passwords and keys may be late, and what cannot be had here is no reason to end.
     pub(super) async fn attach(
         &self,
         connector: &mut Connector,
@@ -99,12 +64,15 @@ impl Shared {
         loop {
             let error = tokio::select! {
                 attempt = self.try_attach(connector, &opening) => match attempt {
-                    Ok(attached) => return attached,
+                    Ok(attached) => return Ok(Some(attached)),
+                    Err(AttemptError::Attach(AttachError::Expired(_))) => return Ok(None),
                     Err(error) => error,
                 },
                 () = self.stop.cancelled() => return Err(self.stopped()),
             };
-            unanswered += u32::from(matches!(error, Retry::Unanswered));
+            let is_unanswered =
+                matches!(error, AttemptError::Attach(AttachError::Lost(Lost::Unanswered { .. })));
+            unanswered += u32::from(is_unanswered);
             if let (Opening::Resume(credentials, _), UNANSWERED) = (&mut opening, unanswered) {
                 // A server that is behind what the session has seen does not answer, but the ensemble's data
                 // may have been replaced too. Whatever is read after an attach is read behind a `sync`.
@@ -127,26 +95,18 @@ impl Shared {
         let is_replica = matches!(self.leadership, Leadership::Lease(_));
         let slots = self.slots();
         is_replica
-            && began.elapsed() > self.config.session_timeout / 2
+            && began.elapsed() > self.config.ensemble.session_timeout / 2
             && !slots.is_empty()
             && !slots.iter().any(|slot| slot.session.borrow().is_some())
     }
 
-    /// One attempt; an error is worth another.
     async fn try_attach(
         &self,
         connector: &mut Connector,
         opening: &Opening,
-    ) -> Result<Result<Option<(Session, Events)>, PoolError>, Retry> {
-        let stream = connector.connect().await?;
-        let permit = self.leadership.permit().await;
-        match attach(stream, permit, opening.clone(), self.options()).await {
-            Ok(attached) => Ok(Ok(Some(attached))),
-            Err(AttachError::Expired(_)) => Ok(Ok(None)),
-            Err(error @ AttachError::AuthFailed { .. }) => Ok(Err(PoolError::Identity(error))),
-            Err(AttachError::Lost(Lost::Unanswered { .. })) => Err(Retry::Unanswered),
-            Err(AttachError::Lost(lost)) => Err(Retry::Lost(lost)),
-        }
+    ) -> Result<(Session, Events), AttemptError> {
+        let permit = self.leadership.permit();
+        self.config.ensemble.attach(connector, permit, opening.clone(), Options::default()).await
     }
 
     pub(super) async fn sleep(&self, delay: Duration) -> Result<(), PoolError> {
@@ -252,7 +212,7 @@ impl Shared {
         let expired = slot.id();
         let (session, events) = loop {
             // A new session that expires before it was there is no session; the next one may be.
-            if let Some(attached) = self.attach(connector, &self.new_session()).await? {
+            if let Some(attached) = self.attach(connector, &self.config.ensemble.new_session()).await? {
                 break attached;
             }
             self.sleep(RETRY_FIRST).await?;
@@ -319,8 +279,10 @@ impl Shared {
 
     /// Credentials are kept before the session holds its first ephemeral.
     pub(super) async fn open_another(self: &Arc<Self>) -> Result<(), PoolError> {
-        let mut connector = self.connector(lock(&self.slots).len());
-        let Some((session, events)) = self.attach(&mut connector, &self.new_session()).await? else {
+        let mut connector = self.config.ensemble.connector(lock(&self.slots).len());
+        let Some((session, events)) =
+            self.attach(&mut connector, &self.config.ensemble.new_session()).await?
+        else {
             let source = RequestError::NotSent(Lost::Closed);
             return Err(PoolError::Refused { what: "open a session", source });
         };

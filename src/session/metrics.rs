@@ -3,8 +3,9 @@
 use prometheus::{IntCounter, Registry};
 use zk_wire::multi::{MultiResult, WriteOp};
 
+use super::exposure::{Exposure, OpenTo};
 use super::pool::WriteError;
-use crate::metrics::{CounterBy, Label, counter, register};
+use crate::metrics::{CounterBy, GaugeBy, Label, counter, register};
 
 /// Counters of the sessions and of what is written through them.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct SessionMetrics {
     pub(super) expiries: IntCounter,
     /// Attempts to attach that came to nothing.
     pub(super) attach_failures: IntCounter,
+    directories_open: GaugeBy<OpenTo>,
+    leaves_open: GaugeBy<OpenTo>,
 }
 
 /// What became of a multi.
@@ -127,6 +130,14 @@ impl Default for SessionMetrics {
                 "zoobridge_session_attach_failures_total",
                 "Attempts to attach that failed; each is made again.",
             ),
+            directories_open: GaugeBy::new(
+                "zoobridge_open_directories",
+                "Directories of ours when this process began to lead, by who else may delete in them.",
+            ),
+            leaves_open: GaugeBy::new(
+                "zoobridge_open_znodes",
+                "Znodes held when this process began to lead, by who else may change them.",
+            ),
         }
     }
 }
@@ -138,6 +149,16 @@ impl SessionMetrics {
         self.ops.register(registry);
         let counters = [&self.losses, &self.moves, &self.resumes, &self.expiries, &self.attach_failures];
         counters.into_iter().for_each(|counter| register(registry, counter.clone()));
+        self.directories_open.register(registry);
+        self.leaves_open.register(registry);
+    }
+
+    /// This was found at start-up.
+    pub(super) fn exposed(&self, exposure: &Exposure) {
+        for (index, &open_to) in OpenTo::ALL.iter().enumerate() {
+            self.directories_open.set(open_to, exposure.directories.counts[index]);
+            self.leaves_open.set(open_to, exposure.leaves.counts[index]);
+        }
     }
 
     /// These ops were sent as one.

@@ -10,11 +10,15 @@
 //! - Letting go of the pool drops connections and closes nothing: whoever has the credentials resumes.
 //! - A writer that is not the leader any more is stopped by the fence, whatever it believes.
 
+mod acls;
 mod budget;
 mod companions;
 mod credentials;
 mod directories;
+mod ensemble;
+mod exposure;
 mod fence;
+mod identity;
 mod keeper;
 mod leadership;
 mod look;
@@ -24,8 +28,12 @@ mod pool;
 mod slots;
 mod take_over;
 
+pub use acls::{AclTemplates, Acls};
 pub use budget::OverBudget;
 pub use credentials::{CredentialError, CredentialStore};
+pub(crate) use ensemble::AttemptError;
+pub use ensemble::Ensemble;
+pub use identity::{IdentityError, IdentityFiles, TlsFiles};
 pub use leadership::Leadership;
 pub use metrics::SessionMetrics;
 pub use owned::{Inherited, Look, Owned, Suspect};

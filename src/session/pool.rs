@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use zk_client::{AttachError, Auth, ConnectString, Lost, MultiFailure, RequestError};
+use zk_client::{Lost, MultiFailure, RequestError};
+use zk_wire::acl::Acl;
 use zk_wire::codes::{AddWatchMode, ErrorCode};
 use zk_wire::ids::SessionId;
 use zk_wire::multi::{MultiResult, WriteOp};
@@ -17,6 +18,7 @@ use zk_wire::stat::Stat;
 use super::budget::{OverBudget, Placement, cost, place};
 use super::companions;
 use super::credentials::{CredentialError, CredentialStore};
+use super::ensemble::Ensemble;
 use super::fence::Fence;
 use super::leadership::Leadership;
 use super::metrics::{Kinds, SessionMetrics};
@@ -27,12 +29,8 @@ use crate::model::{Companion, ZnodePath};
 /// What a pool needs to know.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
-    /// The ensemble.
-    pub connect: ConnectString,
-    /// How long ephemerals outlive us.
-    pub session_timeout: Duration,
-    /// Our identities.
-    pub auth: Vec<Auth>,
+    /// Where, as whom, and open to whom.
+    pub ensemble: Ensemble,
     /// The directory of the fence.
     pub fence: ZnodePath,
     /// At most so many sessions.
@@ -98,9 +96,6 @@ pub enum PoolError {
         #[source]
         source: RequestError,
     },
-    /// The server does not accept our identity.
-    #[error("ZooKeeper does not accept the identity in zookeeper.digestFile")]
-    Identity(#[source] AttachError),
     /// No server could be reached, and another replica may reach one.
     #[error("no session could be attached for {0:?}; another replica may have more luck")]
     Unreachable(Duration),
@@ -161,6 +156,9 @@ pub trait Sessions {
 
     /// Gives back the room of an ephemeral that is gone or never came.
     fn release(&self, session: SessionId, path: &ZnodePath);
+
+    /// The ACL of leaves.
+    fn leaf_acl(&self) -> &[Acl];
 
     /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it.
     ///
@@ -278,6 +276,26 @@ impl Pool {
         self.0.ephemerals().await
     }
 
+    /// Says in the log and the metrics who else may take away what is here; in the background, and again if the
+    /// connection is lost meanwhile.
+    pub fn tell_exposure(&self) {
+        let shared = Arc::clone(&self.0);
+        self.0.keepers.spawn(async move {
+            loop {
+                tokio::select! {
+                    exposure = shared.exposure() => if let Ok(exposure) = exposure {
+                        exposure.tell();
+                        return shared.metrics.exposed(&exposure);
+                    },
+                    () = shared.stop.cancelled() => return,
+                }
+                if shared.sleep(NOT_AGAIN).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     /// Completes when the pool has ended by itself, and says why.
     pub async fn ended(&self) -> PoolEnd {
         let mut ended = self.0.ended.subscribe();
@@ -367,13 +385,17 @@ impl Sessions for Pool {
         self.0.release(session, path);
     }
 
+    fn leaf_acl(&self) -> &[Acl] {
+        &self.0.config.ensemble.acls.leaves
+    }
+
     async fn ensure(&self, companion: &Companion) -> Result<(), WriteError> {
         let session = self.0.first().await?;
         // First remembered: a connection that is lost meanwhile must bring it back.
         lock(&self.0.watched).insert(companion.path.clone());
         // Watched before it is read: no change goes unseen.
         session.add_watch(companion.path.as_str(), AddWatchMode::PersistentRecursive).await?;
-        companions::ensure(&session, companion).await?;
+        companions::ensure(&session, companion, &self.0.config.ensemble.acls.parents).await?;
         Ok(())
     }
 

@@ -114,7 +114,7 @@ impl Shared {
 
     /// Bytes that the server has in front of each path.
     pub(super) fn chroot(&self) -> usize {
-        self.config.connect.chroot().len()
+        self.config.ensemble.connect.chroot().len()
     }
 
     pub(super) fn reserve(&self, session: SessionId, path: &ZnodePath) {

@@ -24,7 +24,7 @@ impl Shared {
         lock(&self.ever).extend(kept.iter().map(|credentials| credentials.id));
         let resuming = kept.into_iter().enumerate().map(|(index, credentials)| async move {
             let id = credentials.id;
-            let mut connector = self.connector(index);
+            let mut connector = self.config.ensemble.connector(index);
             let opening = Opening::Resume(credentials, WatchSet::default());
             let attached = self.attach(&mut connector, &opening).await?;
             if attached.is_none() {
@@ -38,8 +38,10 @@ impl Shared {
             self.keep(session, events, connector);
         }
         while self.slots().is_empty() {
-            let mut connector = self.connector(0);
-            if let Some((session, events)) = self.attach(&mut connector, &self.new_session()).await? {
+            let mut connector = self.config.ensemble.connector(0);
+            if let Some((session, events)) =
+                self.attach(&mut connector, &self.config.ensemble.new_session()).await?
+            {
                 self.keep(session, events, connector);
             }
         }
@@ -69,8 +71,8 @@ impl Shared {
     async fn try_take_over(&self) -> Result<Inherited, TakeOverError> {
         let what = "set up the fence";
         let first = self.first().await.map_err(|_| TakeOverError::Lost(what))?;
-        let has_identity = !self.config.auth.is_empty();
-        let fence = Fence::take_over(&first, &self.config.fence, has_identity).await.map_err(failed(what))?;
+        let acls = &self.config.ensemble.acls;
+        let fence = Fence::take_over(&first, &self.config.fence, acls).await.map_err(failed(what))?;
         *lock(&self.fence) = Some(fence);
         let what = "list the sessions' ephemerals (servers before 3.6 cannot)";
         let mut inherited = Inherited::new();

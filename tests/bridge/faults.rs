@@ -1,76 +1,22 @@
 //! What happens when something breaks. Each test shows that its fault struck.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
 use kube_dev::KubeDev;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 use zoobridge::config::Config;
 use zoobridge::local::{Local, RunningBridge, client_of};
 use zoobridge::session::CredentialStore;
 
+use crate::wire::Wire;
 use crate::world::{
     DIRECTORY, World, annotate, config, end_session, leaves, service, session, slice, until, within,
 };
-
-/// A way to the server that can be cut.
-struct Wire {
-    address: SocketAddr,
-    connections: Arc<Mutex<CancellationToken>>,
-    open: Arc<AtomicUsize>,
-    cut: Arc<AtomicUsize>,
-}
-
-impl Wire {
-    async fn to(server: SocketAddr) -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let wire = Wire { address, connections: Arc::default(), open: Arc::default(), cut: Arc::default() };
-        let (connections, open, cut) =
-            (Arc::clone(&wire.connections), Arc::clone(&wire.open), Arc::clone(&wire.cut));
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let lives = connections.lock().unwrap().clone();
-                let (open, cut) = (Arc::clone(&open), Arc::clone(&cut));
-                tokio::spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
-                    open.fetch_add(1, Ordering::Relaxed);
-                    tokio::select! {
-                        () = lives.cancelled() => { cut.fetch_add(1, Ordering::Relaxed); }
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                    }
-                    open.fetch_sub(1, Ordering::Relaxed);
-                });
-            }
-        });
-        wire
-    }
-
-    async fn is_open(&self) {
-        while self.open.load(Ordering::Relaxed) == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Cuts every connection there is.
-    async fn cut(&self) {
-        {
-            let mut connections = self.connections.lock().unwrap();
-            connections.cancel();
-            *connections = CancellationToken::new();
-        }
-        while self.open.load(Ordering::Relaxed) > 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
 
 /// A server behind a wire, and a cluster with one Service.
 struct Wired {

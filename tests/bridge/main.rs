@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod faults;
+mod identity;
 mod imports;
 mod many;
 mod metrics;
@@ -11,6 +12,7 @@ mod replicas;
 mod scrape;
 mod tenants;
 mod views;
+mod wire;
 mod world;
 
 use std::time::Duration;

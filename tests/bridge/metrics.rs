@@ -65,6 +65,8 @@ async fn a_bridges_families_are_these_from_the_start() {
             "counter zoobridge_looks_total",
             "counter zoobridge_malformed_objects_total",
             "counter zoobridge_multis_total",
+            "gauge zoobridge_open_directories",
+            "gauge zoobridge_open_znodes",
             "counter zoobridge_ops_total",
             "gauge zoobridge_pending",
             "counter zoobridge_plans_total",
@@ -186,6 +188,8 @@ async fn no_label_has_a_value_that_somebody_wrote() {
             "zoobridge_multis_total result",
             &["culprit", "done", "expired", "fenced", "not_sent", "refused", "unknown"],
         ),
+        ("zoobridge_open_directories open_to", &["anyone", "nobody", "others", "unknown"]),
+        ("zoobridge_open_znodes open_to", &["anyone", "nobody", "others", "unknown"]),
         ("zoobridge_ops_total kind", &["create", "delete", "other", "set"]),
         (
             "zoobridge_refusals_total reason",

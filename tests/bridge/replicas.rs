@@ -171,9 +171,7 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let Config { zookeeper, .. } = &cluster.config;
     let pool = PoolStart {
         config: PoolConfig {
-            connect: zookeeper.connect.clone(),
-            session_timeout: zookeeper.session_timeout,
-            auth: Vec::new(),
+            ensemble: zookeeper.ensemble().unwrap(),
             fence: cluster.config.fence_directory().unwrap(),
             limit: 1,
         },
