@@ -280,7 +280,7 @@ def main():
     parser.add_argument("--zoobridge", required=True)
     parser.add_argument("--quiet", type=float, default=10)
     arguments = parser.parse_args()
-    subprocess.run([ROOT / "tests/interop/java/run", "build"], check=True)
+    subprocess.run([ROOT / "tests/interop/java/run"], check=True)
     run(lambda directory: Reverse(arguments, directory))
     print("reverse: all well")
 
