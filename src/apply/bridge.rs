@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -16,10 +17,11 @@ use zk_wire::reply::WatcherEvent;
 use super::events::Events;
 use super::ledger::{Counts, Doubt, Ledger};
 use super::metrics::Instruments;
+use super::record::Notes;
 use super::write::{End, Outcome, write};
-use crate::model::{AddressKind, Known, ServiceKey, ZnodePath};
+use crate::model::{AddressKind, Known, Origin, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
-use crate::plan::{Desired, Drains, Given, Roots, Rules, desired};
+use crate::plan::{Desired, Drains, Evidence, Given, Roots, Rules, causes, desired};
 use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Started, Suspect};
 
 /// The forward direction: Kubernetes' Services into ZooKeeper's znodes.
@@ -55,6 +57,10 @@ struct Leader {
     armed: HashMap<ServiceKey, Duration>,
     /// When their times count from.
     started: Instant,
+    /// The object that a Service's next change is about, if a watch told of one.
+    news: HashMap<ServiceKey, Origin>,
+    /// This process, in records.
+    me: Arc<str>,
     /// Changes that are being written.
     writes: JoinSet<Written>,
     /// Looks that are under way.
@@ -234,6 +240,10 @@ impl Bridge {
             draining: HashMap::new(),
             armed: HashMap::new(),
             started: Instant::now(),
+            news: HashMap::new(),
+            me: std::env::var("POD_NAME")
+                .unwrap_or_else(|_| format!("zoobridge (process {})", std::process::id()))
+                .into(),
             writes: JoinSet::new(),
             looks: JoinSet::new(),
             timers: JoinSet::new(),
@@ -328,7 +338,11 @@ impl Leader {
 
     fn observed(&mut self, observation: Observation) {
         let is_news = self.is_synced && matches!(observation, Observation::Slice(_));
+        let origin = observation.origin();
         let changed = self.store.observe(observation);
+        if let Some(origin) = origin {
+            self.news.extend(changed.iter().map(|key| (key.clone(), origin.clone())));
+        }
         if is_news {
             let now = Instant::now();
             for key in &changed {
@@ -373,6 +387,7 @@ impl Leader {
 
     fn plan(&mut self, key: ServiceKey) {
         let heard = self.heard.remove(&key);
+        let news = self.news.remove(&key);
         let Known::Known((service, slices)) = self.store.get(&key) else { return };
         self.instruments.apply.plans.inc();
         let before = self.draining.remove(&key).unwrap_or_default();
@@ -387,11 +402,15 @@ impl Leader {
         };
         let desired = desired(service, slices.iter().copied(), &given);
         self.drains(&key, &desired);
-        let Some(change) = self.ledger.plan(&key, desired) else {
+        let Some(mut change) = self.ledger.plan(&key, desired) else {
             self.report(&key);
             return;
         };
         let changes = &change.changes;
+        let service = self.store.service(&key);
+        let (slices, lost) = (self.store.slices_of(&key).collect(), std::mem::take(&mut change.lost));
+        let causes = causes(changes, &Evidence { service, slices, news, lost }, &self.roots);
+        let notes = Notes::new(&key, service, Arc::clone(&self.me), changes, causes, &self.roots);
         tracing::debug!(
             service = %key, creates = changes.creates.len(), sets = changes.sets.len(),
             deletes = changes.gone.len() + changes.replaced.len(), "writing"
@@ -399,7 +418,7 @@ impl Leader {
         let pool = self.pool.clone();
         let timer = self.instruments.apply.write_seconds.start_timer();
         self.writes.spawn(async move {
-            let outcome = write(pool, change).await;
+            let outcome = write(pool, change, Some(notes)).await;
             timer.observe_duration();
             Written { key, heard, outcome }
         });

@@ -20,7 +20,7 @@ use zk_wire::ids::SessionId;
 use super::queue::Queue;
 use crate::format::Format;
 use crate::model::{Companion, Holds, Known, ServiceKey, ZnodePath};
-use crate::plan::{Changes, Desired, Refusal, Roots, diff};
+use crate::plan::{Cause, Changes, Desired, Refusal, Roots, diff};
 use crate::session::{Inherited, Look, Owned, Suspect};
 
 /// The bridge's memory.
@@ -36,6 +36,8 @@ pub(super) struct Ledger {
     suspects: BTreeSet<ZnodePath>,
     /// Services of the first list that have not been planned yet; `None` before it.
     unplanned: Option<BTreeSet<ServiceKey>>,
+    /// Leaves that went without us, with the Services that had them, until those are planned again.
+    lost: BTreeMap<ServiceKey, BTreeMap<ZnodePath, Cause>>,
     /// Does somebody have to compare the sessions' own lists with ours?
     wants_lists: bool,
     /// Counts writes and suspicions.
@@ -96,6 +98,8 @@ pub(super) struct Change {
     pub(super) changes: Changes,
     /// What the Service has.
     pub(super) held: BTreeMap<ZnodePath, Owned>,
+    /// What it had, and lost without us.
+    pub(super) lost: BTreeMap<ZnodePath, Cause>,
 }
 
 /// What became of one leaf in a write.
@@ -147,6 +151,7 @@ impl Ledger {
             due: Queue::default(),
             suspects: BTreeSet::new(),
             unplanned: None,
+            lost: BTreeMap::new(),
             wants_lists: false,
             generation: 0,
         }
@@ -187,6 +192,7 @@ impl Ledger {
 
     fn change(&mut self, key: &ServiceKey, mut desired: Desired) -> Option<Change> {
         let undetermined = desired.undetermined.clone();
+        let lost = self.lost.remove(key).unwrap_or_default();
         let waited = self.stop_waiting(key);
         let conflicts = self.claim(key, &mut desired);
         waited.iter().for_each(|path| self.drop_if_idle(path));
@@ -218,7 +224,7 @@ impl Ledger {
             leaf.generation = self.generation;
             self.suspects.remove(path);
         }
-        Some(Change { changes, held })
+        Some(Change { changes, held, lost })
     }
 
     /// A write of this Service is over. `again` says that not all of it was carried out; then it is how long
@@ -340,6 +346,7 @@ impl Ledger {
             }
             // One that is being written is planned behind that.
             if let Some(holder) = holder {
+                self.lost.entry(holder.clone()).or_default().insert(path, Cause::SessionExpired);
                 self.push(holder);
             }
         }
@@ -416,10 +423,16 @@ impl Ledger {
         let before = std::mem::replace(&mut leaf.there, found);
         let is_changed = before != leaf.there;
         let holder = leaf.holder.clone();
+        let was_ours = is_changed && matches!(before, There::Ours(_));
         self.settle(path);
         // What it left as it was, because this was in doubt, it can do now.
-        holder.into_iter().for_each(|holder| self.push(holder));
-        is_changed && matches!(before, There::Ours(_))
+        if let Some(holder) = holder {
+            if was_ours {
+                self.lost.entry(holder.clone()).or_default().insert(path.clone(), Cause::Repaired);
+            }
+            self.push(holder);
+        }
+        was_ours
     }
 
     /// What is refused now, if that is news for the Service's owners: before, and now.

@@ -589,7 +589,7 @@ impl World {
         if self.writes.is_empty() {
             return;
         }
-        let (key, Change { changes, held }) = self.writes.remove(0);
+        let (key, Change { changes, held, lost: _ }) = self.writes.remove(0);
         let mut settled = BTreeMap::new();
         let mut is_lost = false;
         let session = SessionId(self.session);

@@ -13,12 +13,18 @@
 
 mod bridge;
 mod events;
+mod imagined;
 mod ledger;
 mod metrics;
 mod queue;
+mod record;
+mod rehearsal;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};
 pub(crate) use events::{Events, reference};
+pub use imagined::Write;
 pub use metrics::{BridgeSubject, Instruments};
 pub(crate) use queue::Queue;
+pub use record::{Object, Record, Verb, Written};
+pub use rehearsal::{Rehearsal, Rehearsed};

@@ -14,6 +14,7 @@ use zk_wire::request::{CreateRequest, DeleteRequest, SetDataRequest};
 use zk_wire::stat::Stat;
 
 use super::ledger::{Change, Settled};
+use super::record::Notes;
 use crate::model::{Companion, ZnodePath};
 use crate::plan::{Op, Refusal, Step, Steps, steps};
 use crate::session::{Owned, PlaceError, Sessions, WriteError};
@@ -48,12 +49,13 @@ const MULTI_BYTES: usize = 256 * 1024;
 /// The most ops of a multi: a failure names one culprit, and the rest is sent again.
 const MULTI_OPS: usize = 500;
 
-/// Carries out a change.
-pub(super) async fn write(sessions: impl Sessions, change: Change) -> Outcome {
-    let Change { changes, held } = change;
+/// Carries out a change. With `notes`, each transaction leaves a record.
+pub(super) async fn write(sessions: impl Sessions, change: Change, notes: Option<Notes>) -> Outcome {
+    let Change { changes, held, lost: _ } = change;
     let mut writer = Writer {
         sessions,
         held,
+        notes,
         reserved: BTreeMap::new(),
         blocked: BTreeSet::new(),
         is_complete: true,
@@ -69,6 +71,7 @@ pub(super) async fn write(sessions: impl Sessions, change: Change) -> Outcome {
 struct Writer<S> {
     sessions: S,
     held: BTreeMap<ZnodePath, Owned>,
+    notes: Option<Notes>,
     /// Creates that have a place.
     reserved: BTreeMap<ZnodePath, SessionId>,
     /// Below these no leaf may be written: a companion cannot be had.
@@ -207,9 +210,10 @@ impl<S: Sessions> Writer<S> {
     async fn batch(&mut self, session: SessionId, ops: Vec<Placed>) -> Result<(), Stop> {
         let mut ops: VecDeque<Placed> = ops.into();
         while !ops.is_empty() {
+            let note = self.notes.as_ref().map(|notes| notes.of(ops.iter().map(|placed| &placed.op)));
             let acl = self.sessions.leaf_acl();
             let requests = ops.iter().flat_map(|placed| placed.requests(acl)).collect();
-            match self.sessions.write(session, requests).await {
+            match self.sessions.write(session, requests, note).await {
                 Ok(results) => {
                     let mut results = results.as_slice();
                     for placed in ops.drain(..) {

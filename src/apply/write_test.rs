@@ -9,9 +9,9 @@ use zk_wire::ids::Zxid;
 use zk_wire::stat::Stat;
 
 use super::*;
-use crate::model::Holds;
-use crate::plan::Changes;
-use crate::session::OverBudget;
+use crate::model::{Holds, ServiceKey};
+use crate::plan::{Because, Changes, Roots};
+use crate::session::{Note, OverBudget};
 
 const A: SessionId = SessionId(1);
 
@@ -56,8 +56,14 @@ impl Sessions for &Script {
         Ok(paths.iter().map(|path| self.stats.get(path).copied()).collect())
     }
 
-    async fn write(&self, _: SessionId, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, WriteError> {
-        let shown: Vec<_> = ops.iter().map(shown).collect();
+    async fn write(
+        &self,
+        _: SessionId,
+        ops: Vec<WriteOp>,
+        note: Option<Note>,
+    ) -> Result<Vec<MultiResult>, WriteError> {
+        let mut shown: Vec<_> = ops.iter().map(shown).collect();
+        shown.extend(note.map(|note| told_in(&note)));
         self.say(format!("multi {}", shown.join(", ")));
         if let Some(Err(error)) = self.writes.lock().unwrap().pop_front() {
             return Err(error);
@@ -110,6 +116,7 @@ fn change(creates: &[&str], sets: &[&str], gone: &[&str], replaced: &[&str]) -> 
             swaps: BTreeMap::new(),
         },
         held,
+        lost: BTreeMap::new(),
     }
 }
 
@@ -120,7 +127,7 @@ fn script(change: &Change) -> Script {
 }
 
 async fn told(script: &Script, change: Change) -> (Vec<String>, Outcome) {
-    let outcome = write(script, change).await;
+    let outcome = write(script, change, None).await;
     (std::mem::take(&mut *script.said.lock().unwrap()), outcome)
 }
 
@@ -303,7 +310,8 @@ async fn what_refers_to_content_that_cannot_be_had_is_not_written() {
     ] {
         change.changes.companions = [directory("/s"), refused.clone()].into();
         let script = Script { refused: [refused].into(), ..script(&change) };
-        let again = Change { changes: change.changes.clone(), held: change.held.clone() };
+        let again =
+            Change { changes: change.changes.clone(), held: change.held.clone(), lost: BTreeMap::new() };
         let (said, outcome) = told(&script, again).await;
         let written: Vec<_> = said.iter().filter(|said| said.starts_with("multi")).collect();
         assert_eq!(written, writes);
@@ -344,4 +352,38 @@ fn multis_are_bounded_in_bytes_and_ops_and_lose_nothing() {
     let large: Vec<_> = (0..9).map(|n| op(n, 100_000)).collect();
     let sizes: Vec<_> = batches(large).iter().map(Vec::len).collect();
     assert_eq!(sizes, [2, 2, 2, 2, 1]);
+}
+
+/// `create ready c`, of each group of writes.
+fn told_in(note: &Note) -> String {
+    let record: super::super::record::Record = serde_json::from_slice(&note.data).unwrap();
+    let one =
+        |it: &super::super::record::Written| format!("{:?} {:?} {}", it.op, it.cause, it.znodes.join("+"));
+    record.writes.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn each_transaction_has_its_record() {
+    use crate::plan::Cause::{Changed, NotReady, Ready, Replaced};
+    let mut all = change(&["a", "b", "n", "there"], &[], &["g"], &["o"]);
+    all.changes.swaps = [(path("o"), path("n"))].into();
+    let causes =
+        [("a", Ready), ("b", Ready), ("n", Changed), ("there", Ready), ("g", NotReady), ("o", Replaced)];
+    let causes = causes.map(|(name, cause)| (path(name), Because { cause, object: None })).into();
+    let roots = Roots(BTreeMap::new());
+    let key = ServiceKey::new("shop", "orders");
+    let notes = Notes::new(&key, None, "me".into(), &all.changes, causes, &roots);
+    let script = script(&all);
+    script.writes.lock().unwrap().push_back(culprit(2, ErrorCode::NodeExists));
+    write(&script, all, Some(notes)).await;
+    let said = std::mem::take(&mut *script.said.lock().unwrap());
+    let multis: Vec<_> = said.iter().filter(|line| line.starts_with("multi")).collect();
+    assert_eq!(
+        multis,
+        [
+            "multi +/s/a, +/s/b, +/s/there, +/s/n, -/s/o v0, Create Ready a+b+there; Create Changed n; Delete Replaced o",
+            "multi +/s/a, +/s/b, +/s/n, -/s/o v0, Create Ready a+b; Create Changed n; Delete Replaced o",
+            "multi -/s/g v0, Delete NotReady g",
+        ]
+    );
 }

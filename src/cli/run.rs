@@ -1,7 +1,6 @@
 //! `zoobridge run`: the bridge.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::Client;
@@ -14,7 +13,7 @@ use crate::apply::{Bridge, Instruments};
 use crate::config::{Config, Reload};
 use crate::http::HttpServer;
 use crate::lease::{Election, Elector, Timing};
-use crate::observe::watch::{WATCH_SECONDS, observations};
+use crate::observe::watch::observations;
 use crate::plan::Rules;
 use crate::reverse::Importer;
 use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
@@ -30,6 +29,10 @@ pub(super) struct Args {
         default_value = "/etc/zoobridge/zoobridge.yaml"
     )]
     config: PathBuf,
+    /// Say what would be written, now and when something changes, and write nothing on either side. Imports are
+    /// left alone.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Bridges until asked to stop, or until another process has taken over.
@@ -37,17 +40,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let instruments = Instruments::default();
     let (config, reload) = Reload::start(&args.config, instruments.config.clone())?;
     let rules = reload.rules();
-    let mut kube = kube::Config::infer().await.context(
-        "no way to reach a Kubernetes API: neither in a cluster, nor is there a kubeconfig (KUBECONFIG)",
-    )?;
-    // A watch is silent for long; a connection that is silent for longer is broken.
-    kube.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 10));
-    tracing::info!(api = %kube.cluster_url, zookeeper = %config.zookeeper.connect, "starting");
-    let namespace = kube.default_namespace.clone();
-    let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;
-    let sessions = config.sessions.namespace.as_deref().unwrap_or(&namespace);
-    let store = CredentialStore::secret(client.clone(), sessions, &config.sessions.secret);
+    let (client, namespace) = super::kubernetes(&config).await?;
     let _reload = AbortOnDropHandle::new(tokio::spawn(reload.run()));
+    if args.dry_run {
+        return super::operator::dry_run(&config, rules, &client, &namespace).await;
+    }
+    let store = credentials(&config, client.clone(), &namespace);
     let _http =
         HttpServer::start(config.http.address, instruments.subject()).await.context("http.address")?;
     let stop = CancellationToken::new();
@@ -150,8 +148,13 @@ pub(crate) fn bridge(
     leadership: Leadership,
     instruments: &Instruments,
 ) -> anyhow::Result<Bridge> {
-    let ensemble = config.zookeeper.ensemble()?;
-    let pool = PoolConfig { ensemble, fence: config.fence_directory()?, limit: config.sessions.limit };
+    let pool = PoolConfig {
+        ensemble: config.zookeeper.ensemble()?,
+        fence: config.own("fence")?,
+        history: config.own("history")?,
+        records: config.history.records,
+        limit: config.sessions.limit,
+    };
     let pool = PoolStart { config: pool, store, leadership };
     Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()))
 }
@@ -171,4 +174,10 @@ pub(crate) fn importer(
     let events = instruments.events(client.clone());
     let ensemble = config.zookeeper.ensemble()?;
     Ok(Importer::new(config, ensemble, client, leadership, namespace, events))
+}
+
+/// Where the sessions' credentials are kept by a bridge in this namespace.
+pub(super) fn credentials(config: &Config, client: Client, namespace: &str) -> CredentialStore {
+    let namespace = config.sessions.namespace.as_deref().unwrap_or(namespace);
+    CredentialStore::secret(client, namespace, &config.sessions.secret)
 }

@@ -2,6 +2,7 @@
 
 mod document;
 mod error;
+mod history;
 mod http;
 mod mistake;
 mod paths;
@@ -23,6 +24,7 @@ use crate::reverse::plan::{Import, is_label};
 
 use document::Document;
 pub use error::ConfigError;
+pub use history::History;
 pub use http::Http;
 pub use mistake::{Mistake, Place};
 pub use paths::Paths;
@@ -45,6 +47,9 @@ pub struct Config {
     /// Where sessions are kept so that a restart resumes them.
     #[serde(default)]
     pub sessions: Sessions,
+    /// What is kept about what was written.
+    #[serde(default)]
+    pub history: History,
     /// Which of several replicas leads.
     #[serde(default)]
     pub leader_election: LeaderElection,
@@ -118,7 +123,8 @@ impl Config {
     fn check(&self) -> Vec<ConfigError> {
         let mut wrong = Vec::new();
         wrong.extend(self.paths.check());
-        wrong.extend(self.fence_directory().err());
+        wrong.extend(self.own("fence").err());
+        wrong.extend(self.history.check().err());
         wrong.extend(self.check_imports());
         wrong.extend(self.zookeeper.check().err());
         wrong.extend(self.check_replicas());
@@ -195,18 +201,18 @@ impl Config {
         self.paths.roots()
     }
 
-    /// The directory of the fence.
+    /// Our own directory of this name.
     ///
     /// # Errors
     /// The path or the cluster's name is none.
-    pub fn fence_directory(&self) -> Result<ZnodePath, ConfigError> {
+    pub fn own(&self, name: &str) -> Result<ZnodePath, ConfigError> {
         let own = self.paths.own()?;
         let bad = |reason: zk_wire::path::PathError| ConfigError::Value {
             key: "cluster".to_owned(),
             value: self.cluster.clone(),
             reason: format!("cannot be part of a path: {reason}"),
         };
-        own.child(&self.cluster).and_then(|cluster| cluster.child("fence")).map_err(bad)
+        own.child(&self.cluster).and_then(|cluster| cluster.child(name)).map_err(bad)
     }
 }
 

@@ -14,7 +14,8 @@ fn the_sample_parses_and_shows_the_defaults() {
     assert_eq!(config.leader_election.lease, short.leader_election.lease);
     assert_eq!(config.leader_election.enabled, short.leader_election.enabled);
     assert_eq!(config.http.address, short.http.address);
-    assert_eq!(config.fence_directory().unwrap().as_str(), "/zoobridge/kubernetes/fence");
+    assert_eq!(config.history.records, short.history.records);
+    assert_eq!(config.own("fence").unwrap().as_str(), "/zoobridge/kubernetes/fence");
 }
 
 /// An import with one key as given.
@@ -40,6 +41,7 @@ fn what_makes_no_sense_is_told_with_its_place() {
         ("{zookeeper: {connect: zk}, rules: [], paths: {dubbo: dubbo}}", "paths.dubbo"),
         ("{zookeeper: {connect: zk}, rules: [], cluster: a/b}", "cluster"),
         ("{zookeeper: {connect: zk}, rules: [], sessions: {limit: 0}}", "sessions.limit"),
+        ("{zookeeper: {connect: zk}, rules: [], history: {records: 20001}}", "history.records"),
         ("{zookeeper: {connect: zk}, rules: [], leaderElection: {leaseDuration: 13s}}", "sessionTimeout 30s"),
         ("{zookeeper: {connect: zk}, rules: [], http: {address: localhost}}", "localhost"),
         ("{zookeeper: {connect: zk}, rules: [], nonsense: 1}", "nonsense"),

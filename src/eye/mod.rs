@@ -6,7 +6,7 @@
 //!   EndpointSlices of the API server ──witness──▶ ready sets ───────────────────┘
 //! ```
 //!
-//! It serves the demo, the process tests and the benchmark. The bridge itself never asks it.
+//! It serves the demo, `zoobridge verify`, the process tests and the benchmark. The bridge itself never asks it.
 
 pub mod judge;
 pub mod reader;
@@ -14,5 +14,5 @@ pub mod timeline;
 pub mod witness;
 
 pub use judge::{Bounds, Change, Fault, FaultKind, Judge};
-pub use reader::{Directory, Reader};
+pub use reader::{Directory, Instance, ReadError, Reader};
 pub use witness::{Subject, Witness};

@@ -1,6 +1,6 @@
-//! Reads a service's directory as a plain consumer does: list, and for Curator read every child.
+//! Reads a service's directory as a plain consumer does: list, and but for Dubbo read every child.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +13,23 @@ pub enum Directory {
     Curator(String),
     /// `<root>/<interface>/providers`: the children's names are the instances.
     Dubbo(String),
+    /// `<root>/<path>`: the children's data is the member.
+    Serverset(String),
+    /// `<root>/<path>`: the children's data is the backend.
+    Nerve(String),
+    /// `<root>/<path>`: the children's data is `host:port`.
+    Hostport(String),
+}
+
+/// One leaf, as its consumers take it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance {
+    /// `ip:port`, as the leaf has it.
+    pub address: String,
+    /// Does it want traffic? Not if it is disabled, out of service or without weight.
+    pub offered: bool,
+    /// The session that holds it; 0 for none.
+    pub owner: i64,
 }
 
 /// Why a read gave nothing. The next read connects again.
@@ -48,7 +65,11 @@ impl Directory {
     #[must_use]
     pub fn path(&self) -> &str {
         match self {
-            Directory::Curator(path) | Directory::Dubbo(path) => path,
+            Directory::Curator(path)
+            | Directory::Dubbo(path)
+            | Directory::Serverset(path)
+            | Directory::Nerve(path)
+            | Directory::Hostport(path) => path,
         }
     }
 }
@@ -67,6 +88,24 @@ impl Reader {
     pub async fn read(&mut self, directory: &Directory) -> Result<BTreeSet<String>, ReadError> {
         let client = self.connected().await?;
         let result = match tokio::time::timeout(READ_TIMEOUT, read_directory(&client, directory)).await {
+            Ok(Ok(seen)) => return seen,
+            Ok(Err(error)) => Err(ReadError::Connection(self.address, error.to_string())),
+            Err(_) => Err(ReadError::Timeout(self.address, READ_TIMEOUT)),
+        };
+        self.client = None;
+        result
+    }
+
+    /// Every leaf of the directory by its name; none if there is no such directory.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn instances(
+        &mut self,
+        directory: &Directory,
+    ) -> Result<BTreeMap<String, Instance>, ReadError> {
+        let client = self.connected().await?;
+        let result = match tokio::time::timeout(READ_TIMEOUT, read_instances(&client, directory)).await {
             Ok(Ok(seen)) => return seen,
             Ok(Err(error)) => Err(ReadError::Connection(self.address, error.to_string())),
             Err(_) => Err(ReadError::Timeout(self.address, READ_TIMEOUT)),
@@ -116,32 +155,102 @@ impl Reader {
     }
 }
 
-/// A Curator leaf that vanishes between list and read counts as absent, as it does for a consumer.
+/// A leaf that vanishes between list and read counts as absent, as it does for a consumer.
 async fn read_directory(
     client: &ZooKeeper,
     directory: &Directory,
 ) -> Result<Result<BTreeSet<String>, ReadError>, tokio_zookeeper::error::Error> {
+    if let Directory::Dubbo(path) = directory {
+        // Its consumers read nothing but the list.
+        let children = client.get_children(path).await?.unwrap_or_default();
+        return Ok(children.iter().map(|child| dubbo_address(path, child)).collect());
+    }
+    let instances = read_instances(client, directory).await?;
+    Ok(instances.map(|instances| instances.into_values().map(|instance| instance.address).collect()))
+}
+
+async fn read_instances(
+    client: &ZooKeeper,
+    directory: &Directory,
+) -> Result<Result<BTreeMap<String, Instance>, ReadError>, tokio_zookeeper::error::Error> {
     let children = client.get_children(directory.path()).await?.unwrap_or_default();
-    let Directory::Curator(base) = directory else {
-        return Ok(children.iter().map(|child| dubbo_address(directory.path(), child)).collect());
-    };
-    let paths: Vec<String> = children.iter().map(|child| format!("{base}/{child}")).collect();
+    let paths: Vec<String> = children.iter().map(|child| format!("{}/{child}", directory.path())).collect();
     let reads = futures::future::try_join_all(paths.iter().map(|path| client.get_data(path))).await?;
-    let leaves = paths.iter().zip(reads).filter_map(|(path, read)| read.map(|(data, _)| (path, data)));
-    Ok(leaves.map(|(path, data)| curator_address(path, &data)).collect())
+    let leaves = children.into_iter().zip(reads).filter_map(|(child, read)| read.map(|read| (child, read)));
+    let instance = |(child, (data, stat)): (String, (Vec<u8>, tokio_zookeeper::Stat))| {
+        let (address, offered) = instance(directory, &child, &data)?;
+        Ok((child, Instance { address, offered, owner: stat.ephemeral_owner }))
+    };
+    Ok(leaves.map(instance).collect())
+}
+
+/// Address, and whether it wants traffic.
+fn instance(directory: &Directory, child: &str, data: &[u8]) -> Result<(String, bool), ReadError> {
+    let path = || format!("{}/{child}", directory.path());
+    match directory {
+        Directory::Curator(_) => curator_instance(&path(), data),
+        Directory::Dubbo(directory) => Ok((dubbo_address(directory, child)?, dubbo_is_offered(child))),
+        Directory::Serverset(_) => {
+            let Member { service_endpoint: Host { host, port }, status } = parsed(&path(), data)?;
+            Ok((format!("{host}:{port}"), status == "ALIVE"))
+        }
+        Directory::Nerve(_) => {
+            let Backend { host, port, weight } = parsed(&path(), data)?;
+            Ok((format!("{host}:{port}"), weight != Some(0)))
+        }
+        Directory::Hostport(_) => match std::str::from_utf8(data) {
+            Ok(address) if address.contains(':') => Ok((address.trim().to_owned(), true)),
+            _ => Err(ReadError::Leaf { path: path(), reason: "its data is no host:port".to_owned() }),
+        },
+    }
 }
 
 #[derive(serde::Deserialize)]
 struct CuratorInstance {
     address: String,
     port: u16,
+    enabled: Option<bool>,
+    #[serde(default)]
+    payload: serde_json::Value,
 }
 
-fn curator_address(path: &str, data: &[u8]) -> Result<String, ReadError> {
-    let unusable =
-        |error: serde_json::Error| ReadError::Leaf { path: path.to_owned(), reason: error.to_string() };
-    let CuratorInstance { address, port } = serde_json::from_slice(data).map_err(unusable)?;
-    Ok(format!("{address}:{port}"))
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Member {
+    service_endpoint: Host,
+    status: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Host {
+    host: String,
+    port: u16,
+}
+
+#[derive(serde::Deserialize)]
+struct Backend {
+    host: String,
+    port: u16,
+    weight: Option<i64>,
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(path: &str, data: &[u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(data)
+        .map_err(|error| ReadError::Leaf { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Spring's load balancer takes what says `UP`, or nothing.
+fn curator_instance(path: &str, data: &[u8]) -> Result<(String, bool), ReadError> {
+    let CuratorInstance { address, port, enabled, payload } = parsed(path, data)?;
+    let status = payload["metadata"]["instance_status"].as_str().unwrap_or("UP");
+    Ok((format!("{address}:{port}"), enabled != Some(false) && status == "UP"))
+}
+
+/// Dubbo's load balancers leave out what has no weight, its directories what is disabled.
+fn dubbo_is_offered(child: &str) -> bool {
+    let url = percent_encoding::percent_decode_str(child).decode_utf8_lossy().into_owned();
+    let query = url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    !query.split('&').any(|parameter| matches!(parameter, "weight=0" | "enabled=false" | "disabled=true"))
 }
 
 fn dubbo_address(directory: &str, child: &str) -> Result<String, ReadError> {
@@ -162,15 +271,47 @@ mod tests {
     #[test]
     fn addresses_are_found_where_consumers_look_for_them() {
         let json = br#"{"name":"orders","id":"x","address":"10.1.2.3","port":8080,"sslPort":null}"#;
-        assert_eq!(curator_address("/services/orders/x", json).unwrap(), "10.1.2.3:8080");
+        let curator = Directory::Curator("/services/orders".to_owned());
+        assert_eq!(instance(&curator, "x", json).unwrap(), ("10.1.2.3:8080".to_owned(), true));
         let name = "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fanyhost%3Dtrue";
         assert_eq!(dubbo_address("/dubbo/x/providers", name).unwrap(), "10.1.2.3:20880");
     }
 
     #[test]
     fn a_leaf_that_no_consumer_could_use_is_named() {
-        let error = curator_address("/services/orders/x", b"").unwrap_err();
+        let curator = Directory::Curator("/services/orders".to_owned());
+        let error = instance(&curator, "x", b"").unwrap_err();
         assert!(error.to_string().contains("/services/orders/x"), "{error}");
         assert!(dubbo_address("/dubbo/x/providers", "lock-1").is_err());
+    }
+
+    #[test]
+    fn what_wants_no_traffic_is_told() {
+        let path = || "/x".to_owned();
+        let dubbo = |query: &str| format!("dubbo%3A%2F%2F10.1.2.3%3A20880%2Fa.B%3F{query}");
+        let spring = r#"{"address":"10.1.2.3","port":1,"payload":{"metadata":{"instance_status":"DOWN"}}}"#;
+        for (directory, child, data, offered) in [
+            (Directory::Curator(path()), "x".to_owned(), spring, false),
+            (
+                Directory::Curator(path()),
+                "x".to_owned(),
+                r#"{"address":"10.1.2.3","port":1,"enabled":false}"#,
+                false,
+            ),
+            (Directory::Dubbo(path()), dubbo("anyhost%3Dtrue%26weight%3D0"), "", false),
+            (Directory::Dubbo(path()), dubbo("anyhost%3Dtrue%26weight%3D10"), "", true),
+            (
+                Directory::Serverset(path()),
+                "member_1".to_owned(),
+                r#"{"serviceEndpoint":{"host":"10.1.2.3","port":1},"status":"STOPPING"}"#,
+                false,
+            ),
+            (Directory::Nerve(path()), "x_1".to_owned(), r#"{"host":"10.1.2.3","port":1,"weight":0}"#, false),
+            (Directory::Nerve(path()), "x_1".to_owned(), r#"{"host":"10.1.2.3","port":1}"#, true),
+            (Directory::Hostport(path()), "x".to_owned(), "10.1.2.3:1", true),
+        ] {
+            let (address, told) = instance(&directory, &child, data.as_bytes()).unwrap();
+            assert_eq!((address.starts_with("10.1.2.3:"), told), (true, offered), "{directory:?} {data}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::address::AddressKind;
 use super::endpoint::Protocol;
 use super::family::Families;
+use super::origin::{Kind, Origin};
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +101,17 @@ impl Service {
     #[must_use]
     pub fn addresses(&self, kind: AddressKind) -> &[IpAddr] {
         self.addresses.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which state of it this is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            kind: Kind::Service,
+            name: self.key.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+        }
     }
 }
 

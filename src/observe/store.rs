@@ -13,8 +13,8 @@ use kube::runtime::watcher;
 
 use super::decode::{self, Malformed};
 use super::nodes::NodeStore;
-use super::objects::{NodeObject, ServiceObject, SliceObject};
-use crate::model::{Known, Nodes, Service, ServiceKey, Slice};
+use super::objects::{Metadata, NodeObject, ServiceObject, SliceObject};
+use crate::model::{Kind, Known, Nodes, Origin, Service, ServiceKey, Slice};
 
 /// Something that a watch saw.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Store {
     /// Which Service a slice belongs to, by the slice's namespace and name.
     slices: HashMap<ServiceKey, ServiceKey>,
     services_list: Listing<Service>,
-    slices_list: Listing<(ServiceKey, Slice)>,
+    slices_list: Listing<(ServiceKey, Held)>,
     /// `None` if nobody watches them.
     nodes: Option<NodeStore>,
     skipped: u64,
@@ -44,7 +44,14 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Entry {
     service: Option<Service>,
-    slices: BTreeMap<Arc<str>, Slice>,
+    slices: BTreeMap<Arc<str>, Held>,
+}
+
+/// A slice, and which state of it that is. States that do not differ in what a plan looks at are one.
+#[derive(Debug)]
+struct Held {
+    slice: Slice,
+    origin: Origin,
 }
 
 /// How far a watch is with its list.
@@ -109,7 +116,19 @@ impl Store {
         }
         let entry = self.entries.get(key);
         let service = entry.and_then(|entry| entry.service.as_ref());
-        Known::Known((service, entry.iter().flat_map(|entry| entry.slices.values()).collect()))
+        Known::Known((service, self.slices_of(key).map(|(slice, _)| slice).collect()))
+    }
+
+    /// What is known of a Service so far.
+    #[must_use]
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.entries.get(key)?.service.as_ref()
+    }
+
+    /// What is known of a Service's slices so far, and which states of them that is.
+    pub fn slices_of(&self, key: &ServiceKey) -> impl Iterator<Item = (&Slice, &Origin)> + use<'_> {
+        let slices = self.entries.get(key).into_iter().flat_map(|entry| entry.slices.values());
+        slices.map(|Held { slice, origin }| (slice, origin))
     }
 
     /// Every Service that exists or has slices.
@@ -150,7 +169,10 @@ impl Store {
             watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                 let name = decode::slice_name(&object)?;
                 match decode::slice(&object) {
-                    Ok(Some((service, slice))) => return Ok(self.slice_is(name, service, slice)),
+                    Ok(Some((service, slice))) => {
+                        let origin = origin(Kind::EndpointSlice, &object.metadata);
+                        return Ok(self.slice_is(name, service, Held { slice, origin }));
+                    }
                     Ok(None) => return Ok(self.slice_is_gone(&name)),
                     Err(malformed) => {
                         self.slices_list.mentioned(name);
@@ -214,16 +236,22 @@ impl Store {
     }
 
     /// As [`Self::service_is`].
-    fn slice_is(&mut self, name: ServiceKey, service: ServiceKey, slice: Slice) -> BTreeSet<ServiceKey> {
+    fn slice_is(&mut self, name: ServiceKey, service: ServiceKey, held: Held) -> BTreeSet<ServiceKey> {
         let belonged = self.slices.get(&name) == Some(&service);
-        let before = self.entries.get(&service).and_then(|entry| entry.slices.get(&name.name));
-        let is_new = !belonged || before != Some(&slice);
+        let before = self.entries.get_mut(&service).and_then(|entry| entry.slices.get_mut(&name.name));
+        let is_new = match before {
+            Some(before) if belonged && before.slice == held.slice => {
+                before.origin = held.origin.clone();
+                false
+            }
+            _ => true,
+        };
         match &mut self.slices_list.staged {
             Some(staged) => {
-                staged.insert(name, is_new.then_some((service, slice)));
+                staged.insert(name, is_new.then_some((service, held)));
                 BTreeSet::new()
             }
-            None if is_new => self.put_slice(name, service, slice).collect(),
+            None if is_new => self.put_slice(name, service, held).collect(),
             None => BTreeSet::new(),
         }
     }
@@ -243,8 +271,8 @@ impl Store {
             let gone: Vec<_> = known.filter(|name| !staged.contains_key(*name)).cloned().collect();
             changed.extend(gone.iter().filter_map(|name| self.remove_slice(name)));
             for (name, new) in staged {
-                if let Some((service, slice)) = new {
-                    changed.extend(self.put_slice(name, service, slice));
+                if let Some((service, held)) = new {
+                    changed.extend(self.put_slice(name, service, held));
                 }
             }
         }
@@ -280,13 +308,13 @@ impl Store {
         &mut self,
         name: ServiceKey,
         service: ServiceKey,
-        slice: Slice,
+        held: Held,
     ) -> impl Iterator<Item = ServiceKey> + use<> {
         let left = match self.slices.get(&name) {
             Some(before) if *before != service => self.remove_slice(&name),
             _ => None,
         };
-        self.entries.entry(service.clone()).or_default().slices.insert(name.name.clone(), slice);
+        self.entries.entry(service.clone()).or_default().slices.insert(name.name.clone(), held);
         self.slices.insert(name, service.clone());
         left.into_iter().chain([service])
     }
@@ -304,6 +332,33 @@ impl Store {
         if self.entries.get(key).is_some_and(|entry| entry.service.is_none() && entry.slices.is_empty()) {
             self.entries.remove(key);
         }
+    }
+}
+
+impl Observation {
+    /// Which state of which object was seen, if it is one and not part of a list.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        use watcher::Event::{Apply, Delete};
+        match self {
+            Observation::Service(Apply(object) | Delete(object)) => {
+                Some(origin(Kind::Service, &object.metadata))
+            }
+            Observation::Slice(Apply(object) | Delete(object)) => {
+                Some(origin(Kind::EndpointSlice, &object.metadata))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn origin(kind: Kind, Metadata { known, .. }: &Metadata) -> Origin {
+    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    Origin {
+        kind,
+        name: text(&known.name),
+        uid: text(&known.uid),
+        resource_version: text(&known.resource_version),
     }
 }
 

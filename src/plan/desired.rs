@@ -10,7 +10,7 @@ use super::Refusal;
 use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
 use super::wishes::{Draining, Wishes};
-use crate::format::{Format, Instance, Leaf, NoIpv6, Target};
+use crate::format::{Format, Instance, Leaf, NoIpv6, Registered, Target};
 use crate::model::{
     Companion, Endpoint, Endpoints, Ignored, Nodes, Placement, Service, Slice, ZnodePath, ready_addresses,
 };
@@ -71,6 +71,15 @@ impl Roots {
     pub fn endpoint_of(&self, path: &ZnodePath) -> Option<(Format, IpAddr)> {
         let format = self.format_of(path)?;
         Some((format, format.address(path.name())?))
+    }
+
+    /// What a leaf says of itself, as those who import it read it.
+    #[must_use]
+    pub fn registered(&self, path: &ZnodePath, data: &[u8]) -> Option<Registered> {
+        let format = self.format_of(path)?;
+        let below = path.as_str().strip_prefix(self.0.get(&format)?.as_str())?;
+        let service = format.service_of(below.trim_start_matches('/').split('/').next()?)?;
+        format.registered(&service, path.name(), data).ok()
     }
 
     /// Is its root another one's as well?

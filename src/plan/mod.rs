@@ -9,8 +9,10 @@
 //! What cannot be planned is a [`Refusal`] beside the plan, never a reason to stop.
 
 mod batch;
+mod cause;
 mod desired;
 mod diff;
+mod explain;
 mod pattern;
 mod publication;
 mod reason;
@@ -21,8 +23,10 @@ mod tests;
 mod wishes;
 
 pub use batch::{Op, Step, Steps, steps};
+pub use cause::{Because, Cause, Evidence, causes};
 pub use desired::{Desired, Drains, Given, Roots, desired};
 pub use diff::{Changes, Held, diff};
+pub use explain::{Explained, Fate, WhyNot, explain};
 pub use pattern::{NamePattern, Pattern, PatternError};
 pub(crate) use pattern::{anything, matches};
 pub use publication::{Asked, Publication, RuleMistake, annotations, publications};

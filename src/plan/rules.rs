@@ -109,15 +109,8 @@ impl Rules {
     /// What this Service may do under this name in this format; `None` if it may not publish it at all.
     #[must_use]
     pub fn grant(&self, service: &Service, by: &Completed<'_>, format: Format, name: &str) -> Option<Grant> {
-        let gives = |index, annotation| by.from.get(annotation) == Some(&index);
-        let granting = self.0.iter().enumerate().filter(|&(index, rule)| {
-            let has_name = || rule.names.iter().any(|pattern| pattern.matches(service, name));
-            rule.formats.contains(&format)
-                && rule.is_about(service)
-                && (gives(index, format.name()) || has_name())
-        });
         let mut grant: Option<Grant> = None;
-        for (index, rule) in granting {
+        for (index, rule) in self.all_granting(service, by, format, name) {
             let grant = grant.get_or_insert_with(|| Grant {
                 addresses: BTreeSet::new(),
                 parameters: Vec::new(),
@@ -125,9 +118,36 @@ impl Rules {
             });
             grant.addresses.extend(&rule.addresses);
             grant.parameters.extend_from_slice(&rule.parameters);
-            grant.any_parameter |= format.parameters_annotation().is_some_and(|it| gives(index, it));
+            grant.any_parameter |= format.parameters_annotation().is_some_and(|it| by.is_from(it, index));
         }
         grant
+    }
+
+    /// The position of the first rule that grants this Service this name in this format.
+    #[must_use]
+    pub fn granting(
+        &self,
+        service: &Service,
+        by: &Completed<'_>,
+        format: Format,
+        name: &str,
+    ) -> Option<usize> {
+        self.all_granting(service, by, format, name).map(|(index, _)| index).next()
+    }
+
+    fn all_granting(
+        &self,
+        service: &Service,
+        by: &Completed<'_>,
+        format: Format,
+        name: &str,
+    ) -> impl Iterator<Item = (usize, &Rule)> {
+        self.0.iter().enumerate().filter(move |&(index, rule)| {
+            let has_name = || rule.names.iter().any(|pattern| pattern.matches(service, name));
+            rule.formats.contains(&format)
+                && rule.is_about(service)
+                && (by.is_from(format.name(), index) || has_name())
+        })
     }
 
     /// Does any rule grant addresses of this kind?
@@ -182,6 +202,13 @@ impl Rule {
             has_named_balancer: false,
             is_local: false,
         }
+    }
+}
+
+impl Completed<'_> {
+    /// Does this rule give this annotation?
+    fn is_from(&self, annotation: &str, rule: usize) -> bool {
+        self.from.get(annotation) == Some(&rule)
     }
 }
 

@@ -18,6 +18,7 @@ mod directories;
 mod ensemble;
 mod exposure;
 mod fence;
+mod history;
 mod identity;
 mod keeper;
 mod leadership;
@@ -27,16 +28,20 @@ mod owned;
 mod pool;
 mod slots;
 mod take_over;
+mod tree;
 
 pub use acls::{AclTemplates, Acls};
 pub use budget::OverBudget;
 pub use credentials::{CredentialError, CredentialStore};
 pub(crate) use ensemble::AttemptError;
 pub use ensemble::Ensemble;
+pub use history::{Note, Subject};
 pub use identity::{IdentityError, IdentityFiles, TlsFiles};
 pub use leadership::Leadership;
 pub use metrics::SessionMetrics;
+pub(crate) use owned::stranger;
 pub use owned::{Inherited, Look, Owned, Suspect};
 pub use pool::{
     PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,
 };
+pub use tree::{Tree, Znode};

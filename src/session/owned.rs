@@ -75,7 +75,7 @@ impl Held for Owned {
 
 /// Whose znode is it, in words?
 #[must_use]
-pub(super) fn stranger(stat: &Stat) -> String {
+pub(crate) fn stranger(stat: &Stat) -> String {
     match stat.ephemeral_owner {
         SessionId::NONE => "a persistent znode that is not ours".to_owned(),
         other => format!("session {other}, which is not ours"),

@@ -20,6 +20,7 @@ use super::companions;
 use super::credentials::{CredentialError, CredentialStore};
 use super::ensemble::Ensemble;
 use super::fence::Fence;
+use super::history::Note;
 use super::leadership::Leadership;
 use super::metrics::{Kinds, SessionMetrics};
 use super::owned::{Inherited, Look, Suspect};
@@ -33,6 +34,10 @@ pub struct PoolConfig {
     pub ensemble: Ensemble,
     /// The directory of the fence.
     pub fence: ZnodePath,
+    /// The directory of the history.
+    pub history: ZnodePath,
+    /// At most about so many records are kept in it; with 0 none is written.
+    pub records: usize,
     /// At most so many sessions.
     pub limit: usize,
 }
@@ -176,7 +181,7 @@ pub trait Sessions {
         paths: &[ZnodePath],
     ) -> impl Future<Output = Result<Vec<Option<Stat>>, WriteError>> + Send;
 
-    /// Carries out all ops or none, in this session, if we still lead.
+    /// Carries out all ops or none, in this session, if we still lead, and keeps a record with them if it can.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -184,6 +189,7 @@ pub trait Sessions {
         &self,
         session: SessionId,
         ops: Vec<WriteOp>,
+        note: Option<Note>,
     ) -> impl Future<Output = Result<Vec<MultiResult>, WriteError>> + Send;
 }
 
@@ -217,6 +223,7 @@ impl Pool {
             leadership,
             metrics,
             fence: Mutex::new(None),
+            history: Mutex::new(None),
             slots: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             not_opened: Mutex::default(),
@@ -405,29 +412,55 @@ impl Sessions for Pool {
         Ok(futures::future::try_join_all(reads).await?)
     }
 
-    async fn write(&self, session: SessionId, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, WriteError> {
+    async fn write(
+        &self,
+        session: SessionId,
+        ops: Vec<WriteOp>,
+        note: Option<Note>,
+    ) -> Result<Vec<MultiResult>, WriteError> {
         let kinds = Kinds::of(&ops);
-        let answer = self.multi(session, ops).await;
+        let answer = self.multi(session, ops, note).await;
         self.0.metrics.written(&kinds, &answer);
         answer
     }
 }
 
 impl Pool {
-    /// Sends ops behind a check of the fence.
-    async fn multi(&self, session: SessionId, ops: Vec<WriteOp>) -> Result<Vec<MultiResult>, WriteError> {
+    /// Sends ops behind a check of the fence and in front of their record.
+    async fn multi(
+        &self,
+        session: SessionId,
+        ops: Vec<WriteOp>,
+        note: Option<Note>,
+    ) -> Result<Vec<MultiResult>, WriteError> {
         let attached = self.0.attached(session).await?;
         let fence = lock(&self.0.fence).as_ref().map(Fence::check);
         let Some(check) = fence else { return Err(WriteError::Fenced) };
-        let ops = std::iter::once(check).chain(ops).collect();
-        match attached.multi(ops).await {
-            // The client has checked that each op has its result.
-            Ok(results) => Ok(results.into_iter().skip(1).collect()),
-            Err(RequestError::Multi(MultiFailure { index: 0, .. })) => Err(WriteError::Fenced),
-            Err(RequestError::Multi(MultiFailure { index, code, .. })) => {
-                Err(WriteError::Culprit { index: index - 1, code })
+        let count = ops.len();
+        let mut record = note.and_then(|note| self.0.record(note));
+        loop {
+            let kept = record.as_ref().map(|record| self.0.create(record));
+            let all = std::iter::once(check.clone()).chain(ops.iter().cloned()).chain(kept).collect();
+            match attached.multi(all).await {
+                // The client has checked that each op has its result.
+                Ok(results) => {
+                    if let Some(record) = record {
+                        self.0.recorded(&record, &attached);
+                    }
+                    return Ok(results.into_iter().skip(1).take(count).collect());
+                }
+                Err(RequestError::Multi(MultiFailure { index: 0, .. })) => return Err(WriteError::Fenced),
+                Err(RequestError::Multi(MultiFailure { index, code, .. })) if index == count + 1 => {
+                    // Nothing was carried out, for the record's sake only.
+                    if let Some(refused) = record {
+                        record = self.0.another(refused, code, &attached).await;
+                    }
+                }
+                Err(RequestError::Multi(MultiFailure { index, code, .. })) => {
+                    return Err(WriteError::Culprit { index: index - 1, code });
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
     }
 }

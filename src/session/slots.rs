@@ -13,6 +13,7 @@ use zk_wire::ids::SessionId;
 use super::budget::{Budget, Room};
 use super::credentials::CredentialStore;
 use super::fence::Fence;
+use super::history::Index;
 use super::leadership::Leadership;
 use super::metrics::SessionMetrics;
 use super::pool::{PoolConfig, PoolEnd, PoolError, PoolEvent, WriteError};
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     pub(super) leadership: Leadership,
     pub(super) metrics: SessionMetrics,
     pub(super) fence: Mutex<Option<Fence>>,
+    /// Records of what was written; `None` if none are kept.
+    pub(super) history: Mutex<Option<Index>>,
     pub(super) slots: Mutex<Vec<Arc<Slot>>>,
     /// Held while a session is opened, so that two placements open one.
     pub(super) opening: tokio::sync::Mutex<()>,

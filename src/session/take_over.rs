@@ -74,6 +74,8 @@ impl Shared {
         let acls = &self.config.ensemble.acls;
         let fence = Fence::take_over(&first, &self.config.fence, acls).await.map_err(failed(what))?;
         *lock(&self.fence) = Some(fence);
+        let what = "list the records of the history";
+        self.load_history(&first).await.map_err(failed(what))?;
         let what = "list the sessions' ephemerals (servers before 3.6 cannot)";
         let mut inherited = Inherited::new();
         for (session, paths) in self.ephemerals().await.map_err(|error| TakeOverError::of(error, what))? {

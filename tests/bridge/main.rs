@@ -6,6 +6,7 @@ mod identity;
 mod imports;
 mod many;
 mod metrics;
+mod operators;
 #[path = "../planner/population.rs"]
 mod population;
 mod replicas;

@@ -172,7 +172,9 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let pool = PoolStart {
         config: PoolConfig {
             ensemble: zookeeper.ensemble().unwrap(),
-            fence: cluster.config.fence_directory().unwrap(),
+            fence: cluster.config.own("fence").unwrap(),
+            history: cluster.config.own("history").unwrap(),
+            records: 0,
             limit: 1,
         },
         store,

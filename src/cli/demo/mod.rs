@@ -42,8 +42,7 @@ const MANIFESTS: [&str; 2] =
     [include_str!("../../../config/demo/orders.yaml"), include_str!("../../../config/demo/payments.yaml")];
 
 fn time(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let duration = Duration::try_from(duration).map_err(|error| error.to_string())?;
+    let duration = super::time(text)?;
     if duration < SHORTEST {
         return Err(format!("the workloads need at least {SHORTEST:?}"));
     }

@@ -1,0 +1,60 @@
+//! `zoobridge run --dry-run`: a bridge that goes on planning and only says what it would write.
+//!
+//! ZooKeeper is read once. From then on it is imagined to be as the bridge would have made it, so each write is told
+//! once; what others do there meanwhile is not seen.
+
+use anyhow::bail;
+use futures::StreamExt;
+use kube::Client;
+use tokio::sync::watch;
+
+use super::diff::said;
+use super::sight::there;
+use crate::apply::Rehearsal;
+use crate::cli::asked_to_stop;
+use crate::config::Config;
+use crate::model::AddressKind;
+use crate::observe::watch::observations;
+use crate::observe::{Store, WatchMetrics};
+use crate::plan::Rules;
+
+/// Goes on until asked to stop. It holds no Lease, no session and no Secret; it writes no Event.
+pub(in crate::cli) async fn run(
+    config: &Config,
+    mut rules: watch::Receiver<Rules>,
+    client: &Client,
+    namespace: &str,
+) -> anyhow::Result<()> {
+    let (tree, ours) = there(config, client, namespace).await?;
+    let mut rehearsal = Rehearsal::new(rules.borrow_and_update().clone(), config.roots()?, tree, ours);
+    let nodes = config.rules.grant_any(AddressKind::Node);
+    let mut store = if nodes { Store::with_nodes() } else { Store::default() };
+    let metrics = WatchMetrics::default();
+    let mut observations = std::pin::pin!(observations(client, &metrics, nodes));
+    let mut asked = std::pin::pin!(asked_to_stop());
+    let mut was_synced = false;
+    loop {
+        tokio::select! {
+            stopped = &mut asked => return stopped,
+            observation = observations.next() => {
+                let Some(observation) = observation else { bail!("the watches of the API server ended") };
+                rehearsal.observed(store.observe(observation));
+            }
+            Ok(()) = rules.changed() => rehearsal.rule(rules.borrow_and_update().clone(), &store),
+        }
+        let rehearsed = rehearsal.settle(&store).await;
+        for (service, write) in &rehearsed.writes {
+            let (op, path) = said(write);
+            let service = service.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::info!(service, op, path, "would write");
+        }
+        for (service, refusals) in &rehearsed.refusals {
+            for refusal in refusals {
+                tracing::info!(%service, reason = refusal.event_reason(), "would refuse: {refusal}");
+            }
+        }
+        if store.is_synced() && !std::mem::replace(&mut was_synced, true) {
+            tracing::info!(writes = rehearsed.writes.len(), "that is all there is to write now");
+        }
+    }
+}

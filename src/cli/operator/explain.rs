@@ -1,0 +1,119 @@
+//! `zoobridge explain`: why each endpoint of a Service is published, or is not.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::plan::Refused;
+use super::sight::Sight;
+use super::table::table;
+use super::{OneArgs, Output, json};
+use crate::cli::kubernetes;
+use crate::model::ZnodePath;
+use crate::plan::Fate;
+use crate::session::stranger;
+
+#[derive(Serialize)]
+struct Explanation {
+    service: String,
+    publications: Vec<Publication>,
+    refusals: Vec<Refused>,
+}
+
+#[derive(Serialize)]
+struct Publication {
+    format: String,
+    name: String,
+    directory: Option<String>,
+    /// Where the rule is in the configuration.
+    rule: Option<String>,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    address: String,
+    published: bool,
+    because: String,
+    znode: Option<String>,
+}
+
+pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
+    let config = args.common.load()?;
+    let (client, namespace) = kubernetes(&config).await?;
+    let sight = Sight::read(&config, &client, &namespace).await?;
+    let key = &args.service;
+    let Some(explained) = sight.rehearsal.explain(&sight.store, key) else {
+        bail!("there is no Service {key}");
+    };
+    let publications = explained.into_iter().map(|explained| Publication {
+        format: explained.format.to_string(),
+        name: explained.name,
+        directory: explained.directory.map(|directory| directory.to_string()),
+        rule: explained.rule.map(|index| format!("rules[{index}]")),
+        endpoints: explained
+            .endpoints
+            .into_iter()
+            .flat_map(|(ip, fate)| {
+                let ip = ip.to_string();
+                let said = match fate {
+                    Fate::Not(reason) => vec![(false, reason.to_string(), None)],
+                    Fate::Published(paths) => paths.into_iter().map(|path| there(&sight, path)).collect(),
+                };
+                said.into_iter().map(move |(published, because, znode)| Endpoint {
+                    address: ip.clone(),
+                    published,
+                    because,
+                    znode,
+                })
+            })
+            .collect(),
+    });
+    let refusals = sight.rehearsed.refusals.get(key);
+    let refusals = refusals.into_iter().flatten().map(Refused::from).collect();
+    let explanation =
+        Explanation { service: key.to_string(), publications: publications.collect(), refusals };
+    match args.common.output {
+        Output::Json => json(&explanation)?,
+        Output::Human => human(&explanation)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is at the path where a ready endpoint should be.
+fn there(sight: &Sight, path: ZnodePath) -> (bool, String, Option<String>) {
+    let said = match sight.tree.znodes.get(&path) {
+        None => (false, "it is ready, and not written yet".to_owned()),
+        Some(znode) if sight.ours.contains(&znode.stat.ephemeral_owner) => {
+            let since = Timestamp::from_millisecond(znode.stat.ctime).unwrap_or_default();
+            (true, format!("it is ready; written {since}, zxid {}", znode.stat.czxid))
+        }
+        Some(znode) => (false, format!("it is ready, but the znode is {}", stranger(&znode.stat))),
+    };
+    (said.0, said.1, Some(path.to_string()))
+}
+
+fn human(Explanation { service, publications, refusals }: &Explanation) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    if publications.is_empty() && refusals.is_empty() {
+        writeln!(out, "{service} asks for nothing, and no rule publishes it unasked")?;
+    }
+    for Publication { format, name, directory, rule, endpoints } in publications {
+        let directory = directory.as_deref().unwrap_or("no directory: the format has no root");
+        let rule = rule.as_deref().unwrap_or("no rule");
+        writeln!(out, "{format} {name:?}: granted by {rule}, in {directory}")?;
+        let yes = |published| if published { "yes" } else { "no" }.to_owned();
+        let rows: Vec<_> = endpoints
+            .iter()
+            .map(|e| [format!("  {}", e.address), yes(e.published), e.because.clone()])
+            .collect();
+        table(["  ADDRESS", "PUBLISHED", "BECAUSE"], &rows)?;
+    }
+    for Refused { reason, message } in refusals {
+        writeln!(out, "refused ({reason}): {message}")?;
+    }
+    Ok(())
+}
