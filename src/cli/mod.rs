@@ -7,6 +7,7 @@ mod operator;
 mod run;
 mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(crate) use run::{both, bridge, importer};
@@ -20,6 +21,19 @@ use kube::Client;
 use crate::config::Config;
 use crate::observe::watch::WATCH_SECONDS;
 use crate::telemetry::{self, LogFormat};
+
+/// Where the bridge's configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ZOOBRIDGE_CONFIG",
+        default_value = "/etc/zoobridge/zoobridge.yaml"
+    )]
+    config: PathBuf,
+}
 
 /// A two-way service-discovery bridge between Kubernetes and ZooKeeper.
 #[derive(Debug, Parser)]

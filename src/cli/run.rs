@@ -1,7 +1,5 @@
 //! `zoobridge run`: the bridge.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, bail};
 use kube::Client;
 use tokio::sync::watch;
@@ -9,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use super::ConfigFile;
 use crate::apply::{Bridge, Instruments};
 use crate::config::{Config, Reload};
 use crate::http::HttpServer;
@@ -21,14 +20,8 @@ use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 /// What was typed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The configuration.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "ZOOBRIDGE_CONFIG",
-        default_value = "/etc/zoobridge/zoobridge.yaml"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
     /// Say what would be written, now and when something changes, and write nothing on either side. Imports are
     /// left alone.
     #[arg(long)]
@@ -38,7 +31,7 @@ pub(super) struct Args {
 /// Bridges until asked to stop, or until another process has taken over.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let instruments = Instruments::default();
-    let (config, reload) = Reload::start(&args.config, instruments.config.clone())?;
+    let (config, reload) = Reload::start(&args.file.config, instruments.config.clone())?;
     let rules = reload.rules();
     let (client, namespace) = super::kubernetes(&config).await?;
     let _reload = AbortOnDropHandle::new(tokio::spawn(reload.run()));

@@ -91,6 +91,27 @@ impl ServiceKey {
 }
 
 impl Service {
+    /// One of which nothing but the name is known: pods select themselves, IPv4 only.
+    #[must_use]
+    pub fn named(key: ServiceKey) -> Self {
+        Service {
+            key,
+            uid: "".into(),
+            resource_version: "".into(),
+            created_ms: 0,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            ports: Vec::new(),
+            is_imported: false,
+            r#type: ServiceType::ClusterIp,
+            has_selector: true,
+            families: Families { ipv4: true, ipv6: false },
+            addresses: BTreeMap::new(),
+            has_named_balancer: false,
+            is_local: false,
+        }
+    }
+
     /// Is it an alias in DNS?
     #[must_use]
     pub fn is_external_name(&self) -> bool {
@@ -127,20 +148,12 @@ impl Service {
     pub(crate) fn sample(annotations: &[(&str, &str)], ports: Vec<ServicePort>) -> Self {
         let annotations = annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         Service {
-            key: ServiceKey::new("shop", "orders"),
             uid: "u".into(),
             resource_version: "1".into(),
             created_ms: 1_700_000_000_000,
-            labels: BTreeMap::new(),
             annotations: annotations.collect(),
             ports,
-            is_imported: false,
-            r#type: ServiceType::ClusterIp,
-            has_selector: true,
-            families: Families { ipv4: true, ipv6: false },
-            addresses: BTreeMap::new(),
-            has_named_balancer: false,
-            is_local: false,
+            ..Service::named(ServiceKey::new("shop", "orders"))
         }
     }
 }

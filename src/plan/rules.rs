@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::pattern::{NamePattern, Pattern, anything, matches};
 use super::template::Template;
 use crate::format::Format;
-use crate::model::{AddressKind, Families, Service, ServiceKey, ServiceType};
+use crate::model::{AddressKind, Service, ServiceKey};
 
 /// All rules. Whatever none of them grants is not published.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -175,9 +175,7 @@ impl Rule {
             && matches(&self.services, &service.key.name)
             && self.labels.iter().all(has_label)
     }
-}
 
-impl Rule {
     /// The same, for every Service.
     pub(super) fn for_everybody(&self) -> Rule {
         Rule { namespaces: anything(), services: anything(), labels: BTreeMap::new(), ..self.clone() }
@@ -187,20 +185,8 @@ impl Rule {
     pub(super) fn sample(&self) -> Service {
         let labels = self.annotations.values().flat_map(Template::labels);
         Service {
-            key: ServiceKey::new("namespace", "name"),
-            uid: "".into(),
-            resource_version: "".into(),
-            created_ms: 0,
             labels: labels.map(|label| (label.to_owned(), "label".to_owned())).collect(),
-            annotations: BTreeMap::new(),
-            ports: Vec::new(),
-            is_imported: false,
-            r#type: ServiceType::ClusterIp,
-            has_selector: true,
-            families: Families { ipv4: true, ipv6: false },
-            addresses: BTreeMap::new(),
-            has_named_balancer: false,
-            is_local: false,
+            ..Service::named(ServiceKey::new("namespace", "name"))
         }
     }
 }

@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use tempfile::TempDir;
 use zab::access::Rules;
 use zab::access::secret::Secret;
-use zab::config::{ClientAuth, Password, Reattach, StoreKind, StoreSettings, TlsSettings};
+use zab::config::{ClientAuth, Reattach, TlsSettings};
 use zab::{Server, ServerConfig};
 use zk_client::Session;
 use zk_wire::acl::Acl;
@@ -82,22 +82,8 @@ impl Place {
             sasl_users: Some([("bridge".to_owned(), Secret::new("sasl-secret"))].into()),
             ..Rules::default()
         });
-        let store = |name: &str| StoreSettings {
-            location: dir.path().join(name),
-            password: Password::None,
-            kind: StoreKind::Pem,
-        };
-        config.security.tls = Some(TlsSettings {
-            key_store: store("server.pem"),
-            trust_store: Some(store("trust.pem")),
-            client_auth: ClientAuth::Need,
-            tls12: true,
-            tls13: true,
-            cipher_suites: None,
-            handshake_timeout: Duration::from_secs(5),
-            handshake_limit: 250,
-            reload: true,
-        });
+        let (key, trust) = (dir.path().join("server.pem"), dir.path().join("trust.pem"));
+        config.security.tls = Some(TlsSettings::pem(key, trust, ClientAuth::Need));
         let server = Server::start(config).await.unwrap();
         let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
         let kube = KubeDev::start(options).await.unwrap();

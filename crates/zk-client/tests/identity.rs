@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use tokio::io::AsyncWriteExt;
 use zab::access::Rules;
 use zab::access::secret::Secret;
-use zab::config::{ClientAuth, Password, Reattach, StoreKind, StoreSettings, TlsSettings};
+use zab::config::{ClientAuth, Reattach, TlsSettings};
 use zab::{Server, ServerConfig};
 use zk_client::{
     AttachError, Auth, Certificate, Connector, Credentials, Events, Lost, Opening, Options, Permit,
@@ -88,22 +88,8 @@ impl Place {
             sasl_users: Some([("bob".to_owned(), Secret::new("bob\"secret"))].into()),
             ..Rules::default()
         });
-        let store = |name: &str| StoreSettings {
-            location: dir.path().join(name),
-            password: Password::None,
-            kind: StoreKind::Pem,
-        };
-        config.security.tls = Some(TlsSettings {
-            key_store: store("key.pem"),
-            trust_store: Some(store("trust.pem")),
-            client_auth: ClientAuth::Want,
-            tls12: true,
-            tls13: true,
-            cipher_suites: None,
-            handshake_timeout: Duration::from_secs(5),
-            handshake_limit: 250,
-            reload: true,
-        });
+        let (key, trust) = (dir.path().join("key.pem"), dir.path().join("trust.pem"));
+        config.security.tls = Some(TlsSettings::pem(key, trust, ClientAuth::Want));
         configure(&mut config);
         let server = Server::start(config).await.unwrap();
         Place { server, authority, _dir: dir }

@@ -11,7 +11,6 @@ mod status;
 mod table;
 mod verify;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(super) use diff::run as diff;
@@ -22,20 +21,15 @@ pub(super) use plan::run as plan;
 pub(super) use status::run as status;
 pub(super) use verify::{Args as VerifyArgs, run as verify};
 
+use super::ConfigFile;
 use crate::config::Config;
 use crate::model::ServiceKey;
 
 /// What all of them take.
 #[derive(Debug, clap::Args)]
 pub(super) struct Common {
-    /// The configuration.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "ZOOBRIDGE_CONFIG",
-        default_value = "/etc/zoobridge/zoobridge.yaml"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
     /// How to say it.
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
@@ -75,7 +69,7 @@ const DIFFERENCE: u8 = 3;
 
 impl Common {
     fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(&self.config)?)
+        Ok(Config::load(&self.file.config)?)
     }
 }
 

@@ -28,6 +28,25 @@ pub struct TlsSettings {
     pub reload: bool,
 }
 
+impl TlsSettings {
+    /// PEM files that no password protects; the rest is what counts where `zoo.cfg` says nothing.
+    #[must_use]
+    pub fn pem(key_store: PathBuf, trust_store: PathBuf, client_auth: ClientAuth) -> Self {
+        let store = |location| StoreSettings { location, password: Password::None, kind: StoreKind::Pem };
+        TlsSettings {
+            key_store: store(key_store),
+            trust_store: Some(store(trust_store)),
+            client_auth,
+            tls12: true,
+            tls13: true,
+            cipher_suites: None,
+            handshake_timeout: Duration::from_secs(5),
+            handshake_limit: 250,
+            reload: true,
+        }
+    }
+}
+
 /// One key store or trust store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {

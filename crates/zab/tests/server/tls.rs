@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use zab::config::{ClientAuth, Password, StoreKind, StoreSettings, TlsSettings};
+use zab::config::{ClientAuth, TlsSettings};
 use zab::{Server, ServerConfig};
 use zk_wire::acl::{Acl, Id, perms};
 use zk_wire::codes::{CreateMode, ErrorCode};
@@ -85,22 +85,8 @@ impl Secure {
         config.pre_alloc_bytes = 64 << 10;
         config.security.secure_address = Some("127.0.0.1:0".parse().unwrap());
         config.security.rules = Arc::new(zab::access::Rules { x509: true, ..Default::default() });
-        let store = |name: &str| StoreSettings {
-            location: dir.path().join(name),
-            password: Password::None,
-            kind: StoreKind::Pem,
-        };
-        config.security.tls = Some(TlsSettings {
-            key_store: store("key.pem"),
-            trust_store: Some(store("trust.pem")),
-            client_auth,
-            tls12: true,
-            tls13: true,
-            cipher_suites: None,
-            handshake_timeout: Duration::from_secs(5),
-            handshake_limit: 250,
-            reload: true,
-        });
+        let (key, trust) = (dir.path().join("key.pem"), dir.path().join("trust.pem"));
+        config.security.tls = Some(TlsSettings::pem(key, trust, client_auth));
         configure(&mut config);
         let server = Server::start(config).await.unwrap();
         Secure { authority, server, dir }
