@@ -1,8 +1,8 @@
 //! Tenants who speak for others: each abuse is refused, told, counted, and in nobody's way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -171,6 +171,11 @@ async fn ten_thousand_services_of_which_none_disturbs_another() {
     let local = start(dir.path(), RULES).await;
     let eye = session(local.zookeeper()).await;
     let tenants = tenants(10_000, 200);
+    let namespaces: Api<Namespace> = Api::all(local.client.clone());
+    for name in tenants.iter().map(|tenant| &tenant.namespace).collect::<BTreeSet<_>>() {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        namespaces.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+    }
     for tenant in &tenants {
         let services: Api<Service> = Api::namespaced(local.client.clone(), &tenant.namespace);
         let slices: Api<EndpointSlice> = Api::namespaced(local.client.clone(), &tenant.namespace);
