@@ -17,12 +17,13 @@ use zk_wire::reply::WatcherEvent;
 use super::events::Events;
 use super::ledger::{Counts, Doubt, Ledger};
 use super::metrics::Instruments;
+use super::neighbours::Neighbours;
 use super::record::Notes;
 use super::write::{End, Outcome, write};
 use crate::model::{AddressKind, Known, Origin, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
 use crate::plan::{Desired, Drains, Evidence, Given, Roots, Rules, causes, desired};
-use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Started, Suspect};
+use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Sighting, Started, Suspect};
 
 /// The forward direction: Kubernetes' Services into ZooKeeper's znodes.
 ///
@@ -46,6 +47,7 @@ struct Leader {
     events: Events,
     store: Store,
     ledger: Ledger,
+    neighbours: Neighbours,
     is_synced: bool,
     /// Has everything that was there at first been written, as far as it could be?
     is_settled: bool,
@@ -80,6 +82,8 @@ struct Written {
 /// What was seen in ZooKeeper.
 enum Seen {
     Leaves(Vec<(Doubt, Look)>),
+    /// What may be somebody else's.
+    Strange(Vec<(ZnodePath, Sighting)>),
     /// All ephemerals of each session; `None` if they could not be had.
     Lists(Option<Vec<(SessionId, Vec<ZnodePath>)>>),
 }
@@ -89,6 +93,7 @@ enum Timer {
     /// Something of this Service has drained long enough.
     Drained(ServiceKey),
     Look(Vec<(Doubt, Look)>),
+    See(Vec<(ZnodePath, Sighting)>),
     List,
 }
 
@@ -227,6 +232,7 @@ impl Bridge {
         let rules = new_rules.borrow_and_update().clone();
         let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited),
+            neighbours: Neighbours::new(roots.clone()),
             rules,
             new_rules,
             roots,
@@ -296,6 +302,7 @@ impl Leader {
                         self.ledger.push(key);
                     }
                     Ok(Timer::Look(failed)) => self.looked(failed),
+                    Ok(Timer::See(failed)) => self.sighted(failed),
                     Ok(Timer::List) => self.ledger.want_lists(),
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
@@ -358,12 +365,18 @@ impl Leader {
         if !self.is_synced {
             return;
         }
+        for directory in self.neighbours.take_unlisted() {
+            // Whoever wants it makes sure of it again.
+            self.ledger.deleted(directory.as_str());
+        }
+        self.neighbours.take_due().into_iter().for_each(|key| self.ledger.push(key));
         while self.writes.len() < WRITES
             && let Some(key) = self.ledger.pop_due()
         {
             self.plan(key);
         }
-        if !self.is_settled && self.ledger.all_planned() && self.writes.is_empty() {
+        let is_known = self.neighbours.pending() == 0;
+        if !self.is_settled && self.ledger.all_planned() && self.writes.is_empty() && is_known {
             self.is_settled = true;
             self.pool.tell_exposure();
         }
@@ -379,6 +392,17 @@ impl Leader {
                 Seen::Leaves(doubts.into_iter().zip(looks).collect())
             });
         }
+        while self.looks.len() < LOOKS {
+            let strange = self.neighbours.take_doubts(LOOK_LEAVES);
+            if strange.is_empty() {
+                break;
+            }
+            let pool = self.pool.clone();
+            self.looks.spawn(async move {
+                let sightings = pool.see(&strange).await;
+                Seen::Strange(strange.into_iter().zip(sightings).collect())
+            });
+        }
         if self.ledger.take_wants_lists() {
             let pool = self.pool.clone();
             self.looks.spawn(async move { Seen::Lists(pool.ephemerals().await.ok()) });
@@ -391,7 +415,7 @@ impl Leader {
         let Known::Known((service, slices)) = self.store.get(&key) else { return };
         self.instruments.apply.plans.inc();
         let before = self.draining.remove(&key).unwrap_or_default();
-        let ledger = &self.ledger;
+        let (ledger, neighbours) = (&self.ledger, &self.neighbours);
         let given = Given {
             rules: &self.rules,
             roots: &self.roots,
@@ -399,9 +423,20 @@ impl Leader {
             draining: &before,
             now: self.started.elapsed(),
             is_there: &|path| ledger.has(path),
+            beside: &|directory| neighbours.beside(directory, ledger.has_any_in(directory)),
         };
-        let desired = desired(service, slices.iter().copied(), &given);
+        let mut desired = desired(service, slices.iter().copied(), &given);
+        self.neighbours.planned(&key, &desired);
         self.drains(&key, &desired);
+        let theirs = std::mem::take(&mut desired.theirs);
+        let heard = match (desired.waits, heard) {
+            // The plan that follows is about this too.
+            (true, Some(heard)) => {
+                self.heard.insert(key.clone(), heard);
+                None
+            }
+            (_, heard) => heard,
+        };
         let Some(mut change) = self.ledger.plan(&key, desired) else {
             self.report(&key);
             return;
@@ -409,7 +444,7 @@ impl Leader {
         let changes = &change.changes;
         let service = self.store.service(&key);
         let (slices, lost) = (self.store.slices_of(&key).collect(), std::mem::take(&mut change.lost));
-        let causes = causes(changes, &Evidence { service, slices, news, lost }, &self.roots);
+        let causes = causes(changes, &Evidence { service, slices, news, lost, theirs }, &self.roots);
         let notes = Notes::new(&key, service, Arc::clone(&self.me), changes, causes, &self.roots);
         tracing::debug!(
             service = %key, creates = changes.creates.len(), sets = changes.sets.len(),
@@ -438,7 +473,7 @@ impl Leader {
     }
 
     fn written(&mut self, Written { key, heard, outcome }: Written) -> End {
-        let Outcome { companions, settled, refusals, end } = outcome;
+        let Outcome { companions, listed, settled, refusals, end } = outcome;
         self.instruments.apply.written(end, heard.map(|heard| heard.elapsed()));
         if end == End::Fenced {
             return end;
@@ -450,6 +485,9 @@ impl Leader {
         let pool = &self.pool;
         let lives = |session| pool.owns(session);
         let delay = self.ledger.written(&key, companions, &settled, refusals, end == End::Again, lives);
+        for (directory, names) in &listed {
+            self.neighbours.listed(directory, names, |path| self.ledger.expects(path.as_str()));
+        }
         if let Some(delay) = delay {
             self.timer(delay, Timer::Plan(key.clone()));
         }
@@ -467,9 +505,17 @@ impl Leader {
     fn pool_event(&mut self, event: PoolEvent) {
         match event {
             PoolEvent::Watch(WatcherEvent { kind, path, .. }) => match kind {
-                EventType::NodeDeleted => self.ledger.deleted(&path),
-                EventType::NodeDataChanged => self.ledger.changed(&path),
-                // What others create is found when a Service of ours wants it.
+                EventType::NodeDeleted => {
+                    self.ledger.deleted(&path);
+                    self.neighbours.deleted(&path);
+                }
+                EventType::NodeDataChanged => {
+                    self.ledger.changed(&path);
+                    if !self.ledger.is_ours(&path) {
+                        self.neighbours.noticed(&path);
+                    }
+                }
+                EventType::NodeCreated if !self.ledger.expects(&path) => self.neighbours.noticed(&path),
                 _ => {}
             },
             PoolEvent::Gap => self.ledger.gap(),
@@ -489,6 +535,15 @@ impl Leader {
                     self.timer(LOOK_AGAIN, Timer::Look(failed));
                 }
             }
+            Seen::Strange(sightings) => {
+                sightings.iter().for_each(|(_, sighting)| self.instruments.apply.sighted(sighting));
+                let (failed, seen): (Vec<_>, Vec<_>) =
+                    sightings.into_iter().partition(|(_, sighting)| *sighting == Sighting::Failed);
+                self.sighted(seen);
+                if !failed.is_empty() {
+                    self.timer(LOOK_AGAIN, Timer::See(failed));
+                }
+            }
             Seen::Lists(Some(lists)) => {
                 for (session, paths) in lists {
                     self.ledger.listed(session, paths);
@@ -498,8 +553,17 @@ impl Leader {
         }
     }
 
+    fn sighted(&mut self, sightings: Vec<(ZnodePath, Sighting)>) {
+        for (path, sighting) in sightings {
+            self.neighbours.seen(path, &sighting);
+        }
+    }
+
     fn looked(&mut self, looks: Vec<(Doubt, Look)>) {
         for (doubt, mut look) in looks {
+            if matches!(look, Look::Theirs(_)) {
+                self.neighbours.noticed(doubt.suspect.path.as_str());
+            }
             if matches!(look, Look::Ours(owned) if !self.pool.owns(owned.session)) {
                 // It expired while the answer was under way.
                 look = Look::Failed;
@@ -523,7 +587,7 @@ impl Leader {
 
     fn tell(&self) {
         let Counts { services, znodes, refused, pending } = self.ledger.counts();
-        let pending = pending + self.looks.len();
+        let pending = pending + self.neighbours.pending() + self.looks.len();
         let (attached, sessions) = self.pool.attached();
         self.instruments.tell(Status {
             leading: true,

@@ -13,7 +13,7 @@ use zk_wire::stat::Stat;
 
 use super::record::Verb;
 use crate::model::{Companion, Holds, ZnodePath};
-use crate::session::{Look, Note, PlaceError, Sessions, Tree, WriteError, Znode, stranger};
+use crate::session::{Look, Note, PlaceError, Sessions, Sighting, Tree, WriteError, Znode, stranger};
 
 /// Something that would be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,17 @@ impl Imagined {
         }
     }
 
+    pub(super) fn see(&self, path: &ZnodePath) -> Sighting {
+        match self.lock().tree.znodes.get(path) {
+            None => Sighting::Absent,
+            Some(znode) if self.ours.contains(&znode.stat.ephemeral_owner) => Sighting::Ours,
+            Some(znode) => Sighting::Theirs {
+                is_ephemeral: znode.stat.ephemeral_owner != SessionId::NONE,
+                data: znode.data.clone().unwrap_or_default(),
+            },
+        }
+    }
+
     /// Each session with its ephemerals.
     pub(super) fn ephemerals(&self) -> Vec<(SessionId, Vec<ZnodePath>)> {
         let state = self.lock();
@@ -88,10 +99,13 @@ impl Sessions for &Imagined {
 
     fn release(&self, _: SessionId, _: &ZnodePath) {}
 
-    async fn ensure(&self, Companion { path, holds }: &Companion) -> Result<(), WriteError> {
+    async fn ensure(&self, Companion { path, holds }: &Companion) -> Result<Vec<String>, WriteError> {
         let mut state = self.lock();
         match state.tree.znodes.get(path).map(|znode| znode.data.clone()) {
-            _ if *holds == Holds::Anything => state.ensure_directory(path),
+            _ if *holds == Holds::Anything => {
+                state.ensure_directory(path);
+                return Ok(state.tree.children(path).map(|(child, _)| child.name().to_owned()).collect());
+            }
             // What may not be read is taken to be as it must be.
             Some(found) => {
                 if let Some(data) = found.and_then(|found| holds.instead_of(&found)) {
@@ -107,7 +121,7 @@ impl Sessions for &Imagined {
                 state.writes.push(Write::Companion(path.clone()));
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn leaf_acl(&self) -> &[Acl] {

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use zk_wire::ids::SessionId;
@@ -448,6 +449,29 @@ impl Ledger {
     /// Is this leaf there and ours, as far as we know?
     pub(super) fn has(&self, path: &ZnodePath) -> bool {
         self.leaves.get(path).is_some_and(|leaf| leaf.suspect || matches!(leaf.there, There::Ours(_)))
+    }
+
+    /// Is any leaf in this directory ours, as far as we know?
+    pub(super) fn has_any_in(&self, directory: &ZnodePath) -> bool {
+        let prefix = format!("{directory}/");
+        let below = self.leaves.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        below.take_while(|(path, _)| path.as_str().starts_with(&prefix)).any(|(path, leaf)| {
+            matches!(leaf.there, There::Ours(_)) && path.as_str().rfind('/') == Some(prefix.len() - 1)
+        })
+    }
+
+    /// Is this leaf ours, as far as we know?
+    pub(super) fn is_ours(&self, path: &str) -> bool {
+        self.leaves.get(path).is_some_and(|leaf| matches!(leaf.there, There::Ours(_)))
+    }
+
+    /// Is it no news that there is this znode: because it is ours, or because we are just creating it?
+    pub(super) fn expects(&self, path: &str) -> bool {
+        self.leaves.get(path).is_some_and(|leaf| match leaf.there {
+            There::Nothing => leaf.writing,
+            There::Ours(_) => !leaf.writing,
+            There::Theirs(_) => false,
+        })
     }
 
     /// A Service that does not exist any more is forgotten as soon as it has nothing.

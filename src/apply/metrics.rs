@@ -14,7 +14,7 @@ use crate::http::{Pulse, Subject};
 use crate::metrics::{CounterBy, Label, counter, gauge, histogram, process, register};
 use crate::observe::WatchMetrics;
 use crate::plan::Reason;
-use crate::session::{Look, SessionMetrics};
+use crate::session::{Look, SessionMetrics, Sighting};
 
 /// A bridge's instruments. Cheap to clone; all clones show the same.
 #[derive(Debug, Clone, Default)]
@@ -194,6 +194,15 @@ impl ApplyMetrics {
             Look::Ours(_) => Found::Ours,
             Look::Theirs(_) => Found::Theirs,
             Look::Failed => Found::Failed,
+        });
+    }
+
+    pub(super) fn sighted(&self, sighting: &Sighting) {
+        self.looks.inc(match sighting {
+            Sighting::Absent => Found::Absent,
+            Sighting::Ours => Found::Ours,
+            Sighting::Theirs { .. } => Found::Theirs,
+            Sighting::Failed => Found::Failed,
         });
     }
 }

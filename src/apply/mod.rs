@@ -3,7 +3,7 @@
 //! ```text
 //!   observe ──changed keys──▶ Bridge ──Change of one Service──▶ write ──multis──▶ session::Pool
 //!                               │  ▲                             │                 │
-//!                            Ledger└──────────── Outcome ◀───────┘                 │
+//!                Ledger, Neighbours└──────────── Outcome ◀───────┘                 │
 //!                               ▲└──────────── looks, events ◀─────────────────────┘
 //!                               └──▶ Events on Services
 //! ```
@@ -16,6 +16,7 @@ mod events;
 mod imagined;
 mod ledger;
 mod metrics;
+mod neighbours;
 mod queue;
 mod record;
 mod rehearsal;

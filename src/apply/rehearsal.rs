@@ -15,6 +15,7 @@ use zk_wire::ids::SessionId;
 
 use super::imagined::{Imagined, Write};
 use super::ledger::{Ledger, nobody};
+use super::neighbours::Neighbours;
 use super::write::{End, write};
 use crate::model::{Known, ServiceKey, ZnodePath};
 use crate::observe::Store;
@@ -27,6 +28,7 @@ pub struct Rehearsal {
     rules: Rules,
     roots: Roots,
     ledger: Ledger,
+    neighbours: Neighbours,
     imagined: Imagined,
     /// Of Services, what drains. Time stands still here: nothing has drained long enough.
     draining: HashMap<ServiceKey, Drains>,
@@ -50,6 +52,7 @@ impl Rehearsal {
         let ledger = Ledger::new(roots.clone(), tree.ephemerals(&ours));
         Rehearsal {
             rules,
+            neighbours: Neighbours::new(roots.clone()),
             roots,
             ledger,
             imagined: Imagined::new(tree, ours),
@@ -100,6 +103,7 @@ impl Rehearsal {
             draining: self.draining.get(key).unwrap_or(&self.nothing),
             now: Duration::ZERO,
             is_there: &is_there,
+            beside: &|directory| self.neighbours.beside(directory, self.ledger.has_any_in(directory)),
         })
     }
 
@@ -126,11 +130,18 @@ impl Rehearsal {
                 let look = self.imagined.look(&doubt.suspect.path);
                 self.ledger.looked(doubt, look);
             }
+            let strange = self.neighbours.take_doubts(usize::MAX);
+            for path in &strange {
+                self.neighbours.seen(path.clone(), &self.imagined.see(path));
+            }
+            let due = self.neighbours.take_due();
+            let has_news = !doubts.is_empty() || !strange.is_empty() || !due.is_empty();
+            self.observed(due);
             if self.ledger.take_wants_lists() {
                 for (session, paths) in self.imagined.ephemerals() {
                     self.ledger.listed(session, paths);
                 }
-            } else if doubts.is_empty() {
+            } else if !has_news {
                 break;
             }
         }
@@ -145,10 +156,14 @@ impl Rehearsal {
     async fn plan(&mut self, store: &Store, key: &ServiceKey, writes: &mut Vec<(Option<ServiceKey>, Write)>) {
         let desired = self.desired(store, key);
         self.draining.insert(key.clone(), desired.draining.clone());
+        self.neighbours.planned(key, &desired);
         let Some(change) = self.ledger.plan(key, desired) else { return };
         let outcome = write(&self.imagined, change, None).await;
         let again = outcome.end == End::Again;
         self.ledger.written(key, outcome.companions, &outcome.settled, outcome.refusals, again, |_| true);
+        for (directory, names) in &outcome.listed {
+            self.neighbours.listed(directory, names, |path| self.ledger.expects(path.as_str()));
+        }
         let whose = (*key != nobody()).then(|| key.clone());
         writes.extend(self.imagined.take_writes().into_iter().map(|write| (whose.clone(), write)));
     }

@@ -91,20 +91,35 @@ async fn creates_are_told_before_deletes_and_strangers_are_left_alone() {
     let mut rehearsal = rehearsal(tree(&[(2, THEIRS), (3, OURS), (4, OURS), (5, THEIRS)]));
     let rehearsed = rehearsal.settle(&store).await;
     assert_eq!(shown(&rehearsed), ["a +1", "a =3", "nobody -4"]);
-    let refusals = &rehearsed.refusals[&ServiceKey::new("shop", "a")];
-    assert_eq!(refusals.len(), 1);
-    assert!(
-        matches!(refusals.first(), Some(Refusal::Conflict { holder, .. }) if holder.contains("not ours"))
-    );
+    let refusals: Vec<_> = rehearsed.refusals[&ServiceKey::new("shop", "a")].iter().collect();
+    let [Refusal::Joined { .. }, Refusal::Conflict { holder, .. }] = &*refusals else {
+        panic!("{refusals:?}")
+    };
+    assert!(holder.contains("not ours"));
+}
+
+#[tokio::test]
+async fn where_there_are_only_strangers_nothing_is_told_but_that() {
+    let mut rehearsal = rehearsal(tree(&[(5, THEIRS)]));
+    let store = store(&[("a", &[1])]);
+    let rehearsed = rehearsal.settle(&store).await;
+    assert_eq!(shown(&rehearsed), Vec::<String>::new());
+    let refusals: Vec<_> = rehearsed.refusals[&ServiceKey::new("shop", "a")].iter().collect();
+    assert!(matches!(&*refusals, [Refusal::Taken { .. }]), "{refusals:?}");
+    let rules = "[{formats: [curator], names: ['*'], addresses: [pod, custom], shared: true}]";
+    rehearsal.rule(serde_saphyr::from_str(rules).unwrap(), &store);
+    assert_eq!(shown(&rehearsal.settle(&store).await), ["a +1"]);
 }
 
 #[tokio::test]
 async fn what_was_told_once_is_not_told_again() {
     let mut rehearsal = rehearsal(Tree::default());
-    let rehearsed = rehearsal.settle(&store(&[("a", &[1]), ("b", &[1, 2])])).await;
-    assert_eq!(shown(&rehearsed), ["a mkdir /services", "a mkdir /services/orders", "a +1", "b +2"]);
-    let again = rehearsal.settle(&store(&[("a", &[1]), ("b", &[1, 2])])).await;
-    assert_eq!(again, Rehearsed::default());
+    let rehearsed = rehearsal.settle(&store(&[("a", &[1])])).await;
+    assert_eq!(shown(&rehearsed), ["a mkdir /services", "a mkdir /services/orders", "a +1"]);
+    let both = store(&[("a", &[1]), ("b", &[1, 2])]);
+    rehearsal.observed(both.keys().collect::<BTreeSet<_>>());
+    assert_eq!(shown(&rehearsal.settle(&both).await), ["b +2"]);
+    assert_eq!(rehearsal.settle(&both).await, Rehearsed::default());
     // What one lets go of goes to who waits for it, and is not written.
     let now = store(&[("a", &[]), ("b", &[1, 2, 3])]);
     rehearsal.observed(now.keys().collect::<BTreeSet<_>>());

@@ -15,7 +15,7 @@ use zk_wire::stat::Stat;
 
 use super::ledger::{Change, Settled};
 use super::record::Notes;
-use crate::model::{Companion, ZnodePath};
+use crate::model::{Companion, Holds, ZnodePath};
 use crate::plan::{Op, Refusal, Step, Steps, steps};
 use crate::session::{Owned, PlaceError, Sessions, WriteError};
 
@@ -24,6 +24,8 @@ use crate::session::{Owned, PlaceError, Sessions, WriteError};
 pub(super) struct Outcome {
     /// Companions that are as they must be now.
     pub(super) companions: BTreeSet<Companion>,
+    /// Of those that are directories, what is in them.
+    pub(super) listed: BTreeMap<ZnodePath, Vec<String>>,
     /// Leaves that were carried out, or must be looked at. What is not in here is as it was.
     pub(super) settled: BTreeMap<ZnodePath, Settled>,
     /// Leaves that could not be written, and why.
@@ -113,7 +115,10 @@ impl<S: Sessions> Writer<S> {
     /// A companion that the server refuses blocks what needs it, and nothing else.
     async fn ensure(&mut self, companion: Companion) -> Result<(), Stop> {
         match self.sessions.ensure(&companion).await {
-            Ok(()) => {
+            Ok(names) => {
+                if companion.holds == Holds::Anything {
+                    self.outcome.listed.insert(companion.path.clone(), names);
+                }
                 self.outcome.companions.insert(companion);
             }
             Err(WriteError::Refused(error)) => {

@@ -27,6 +27,8 @@ pub enum Cause {
     NotListed,
     /// Deleted: the Service does not publish it any more, although its endpoint is ready.
     NotPublished,
+    /// Deleted: its endpoint registers itself.
+    RegistersItself,
     /// Deleted: its endpoint has another name now, which is there.
     Replaced,
     /// Deleted: the Service is gone.
@@ -55,6 +57,8 @@ pub struct Evidence<'a> {
     pub news: Option<Origin>,
     /// Leaves that went without us.
     pub lost: BTreeMap<ZnodePath, Cause>,
+    /// Leaves that others stand for; see [`super::Desired::theirs`].
+    pub theirs: BTreeMap<ZnodePath, ZnodePath>,
 }
 
 /// Of each leaf that is written, why.
@@ -87,6 +91,9 @@ pub fn causes(changes: &Changes, evidence: &Evidence<'_>, roots: &Roots) -> BTre
     let gone = |path: &ZnodePath| match (evidence.service, of_slice(path)) {
         (None, _) if evidence.news.is_none() => Because { cause: Cause::Orphaned, object: None },
         (None, _) => Because { cause: Cause::ServiceGone, object: service() },
+        (Some(_), _) if evidence.theirs.contains_key(path) => {
+            Because { cause: Cause::RegistersItself, object: None }
+        }
         (Some(_), Some((conditions, origin))) if !conditions.ready => {
             let cause = if conditions.terminating { Cause::Terminating } else { Cause::NotReady };
             Because { cause, object: Some(origin.clone()) }
@@ -98,8 +105,11 @@ pub fn causes(changes: &Changes, evidence: &Evidence<'_>, roots: &Roots) -> BTre
         }
     };
     causes.extend(changes.gone.iter().map(|path| (path.clone(), gone(path))));
-    let replaced = |path: &ZnodePath| (path.clone(), Because { cause: Cause::Replaced, object: service() });
-    causes.extend(changes.replaced.iter().map(replaced));
+    let replaced = |path: &ZnodePath| match evidence.theirs.contains_key(path) {
+        true => gone(path),
+        false => Because { cause: Cause::Replaced, object: service() },
+    };
+    causes.extend(changes.replaced.iter().map(|path| (path.clone(), replaced(path))));
     causes
 }
 
@@ -157,13 +167,14 @@ mod tests {
             slices: vec![(&a, &in_a), (&b, &in_b)],
             news: Some(gone_slice.clone()),
             lost: BTreeMap::from([(path(4), Cause::SessionExpired)]),
+            theirs: BTreeMap::from([(path(10), path(11))]),
         };
         let data = |last: u8| (path(last), bytes::Bytes::new());
         let changes = Changes {
             companions: BTreeSet::new(),
             creates: [data(1), data(4), data(6)].into(),
             sets: [data(5)].into(),
-            gone: [path(2), path(3), path(9)].into(),
+            gone: [path(2), path(3), path(9), path(10)].into(),
             replaced: [path(7), path(8)].into(),
             swaps: [(path(7), path(6))].into(),
         };
@@ -173,6 +184,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                (path(10), Because { cause: Cause::RegistersItself, object: None }),
                 (path(1), of(Cause::Ready, &in_a)),
                 (path(2), of(Cause::NotPublished, &service.origin())),
                 (path(3), of(Cause::Terminating, &in_a)),
@@ -186,7 +198,8 @@ mod tests {
         );
         let news = origin(Kind::Service, "orders");
         let evidence =
-            Evidence { service: None, slices: Vec::new(), news: Some(news.clone()), lost: BTreeMap::new() };
+            Evidence { service: None, slices: Vec::new(), news: Some(news.clone()), ..evidence.clone() };
+        let evidence = Evidence { lost: BTreeMap::new(), ..evidence };
         let changes = Changes { gone: [path(1)].into(), ..Changes::default() };
         assert_eq!(causes(&changes, &evidence, &roots)[&path(1)], of(Cause::ServiceGone, &news));
         let evidence = Evidence { news: None, ..evidence };

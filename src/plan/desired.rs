@@ -1,12 +1,13 @@
 //! The leaves that a Service should have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Refusal;
+use super::others::{Beside, Others, Verdict, endpoint};
 use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
 use super::wishes::{Draining, Wishes};
@@ -37,6 +38,10 @@ pub struct Desired {
     pub draining: Drains,
     /// When the next of them goes, though nothing else happens.
     pub wake: Option<Duration>,
+    /// Leaves that are left out because others stand for their endpoints, with theirs.
+    pub theirs: BTreeMap<ZnodePath, ZnodePath>,
+    /// Is something left out only until it is known what others have there?
+    pub waits: bool,
 }
 
 /// Since when endpoints drain. Times count from a moment that stays the same.
@@ -57,6 +62,8 @@ pub struct Given<'a> {
     pub now: Duration,
     /// Is there a leaf of ours here?
     pub is_there: &'a dyn Fn(&ZnodePath) -> bool,
+    /// What is in this directory beside the Service's own leaves.
+    pub beside: &'a dyn Fn(&ZnodePath) -> Beside<'a>,
 }
 
 impl Roots {
@@ -99,10 +106,10 @@ impl Roots {
 /// What should be there for a Service with these slices. A Service that does not exist has no leaves; one
 /// that asks for nothing has none either.
 #[must_use]
-pub fn desired<'s>(
+pub fn desired<'s, 'g: 's>(
     service: Option<&'s Service>,
     slices: impl Iterator<Item = &'s Slice> + Clone,
-    given: &Given<'s>,
+    given: &Given<'g>,
 ) -> Desired {
     let mut desired = Desired::default();
     let Some(service) = service else {
@@ -120,12 +127,12 @@ pub fn desired<'s>(
 }
 
 impl Desired {
-    fn add<'s>(
+    fn add<'s, 'g: 's>(
         &mut self,
         service: &'s Service,
         slices: impl Iterator<Item = &'s Slice> + Clone,
         publication: &Publication,
-        given: &Given<'s>,
+        given: &Given<'g>,
     ) {
         let &Publication { format, ref target, ref wishes, ref grant } = publication;
         let roots = &given.roots.0;
@@ -141,6 +148,20 @@ impl Desired {
             self.refusals.insert(Refusal::Twice { format, directory });
             return;
         }
+        // It is among the companions whatever follows, so that it is known what others do there.
+        let beside_it = (given.beside)(&directory);
+        let verdict = beside_it.verdict(grant.is_shared);
+        let (key, at) = (service.key.clone(), directory.clone());
+        match verdict {
+            Verdict::Refuse => {
+                self.refusals.insert(Refusal::Taken { key, format, directory: at });
+                return;
+            }
+            Verdict::PublishAndTell => {
+                self.refusals.insert(Refusal::Joined { key, format, directory: at });
+            }
+            Verdict::Publish | Verdict::Wait => {}
+        }
         let granted = |kind| grant.addresses.contains(&kind);
         let endpoints = match wishes.view.of(service, slices.clone(), given.nodes, granted) {
             Ok(endpoints) => endpoints,
@@ -153,7 +174,7 @@ impl Desired {
         let Endpoints { ready, draining, not_granted, ignored } = endpoints;
         if ignored.contains(&Ignored::LeftOver) {
             // They may still be right, and Kubernetes' own clients go on with them.
-            self.keep_ready(format, service, slices, given);
+            self.keep_ready(format, service, slices.clone(), given);
         }
         self.refusals.extend(ignored.into_iter().map(|what| Refusal::Ignored { format, what }));
         self.refusals.extend(not_granted.into_iter().map(|kind| {
@@ -161,20 +182,44 @@ impl Desired {
             Refusal::AddressNotGranted { key, format, name, kind }
         }));
         let ports = ready.keys().map(|endpoint| endpoint.port).collect();
-        match target.companions(&directory, beside, &ports) {
-            Ok(companions) => self.companions.extend(companions),
+        let companions = match target.companions(&directory, beside, &ports) {
+            Ok(companions) => companions,
             Err(reason) => {
                 self.refusals.insert(Refusal::bad_name(format.name(), target.name(), reason));
                 return;
             }
-        }
-        let leaves = Leaves { directory, format, target: &**target, wishes, created_ms: service.created_ms };
+        };
+        // Without a grant others stand for nothing: whoever may write there could hide endpoints of ours.
+        let others = beside_it.others.filter(|_| grant.is_shared);
+        let leaves = Leaves {
+            directory,
+            format,
+            target: &**target,
+            wishes,
+            created_ms: service.created_ms,
+            roots: given.roots,
+            theirs: others.map(Others::by_endpoint).unwrap_or_default(),
+        };
+        let mut found = BTreeMap::new();
         for (endpoint, placement) in ready {
             match leaves.of(endpoint, placement, false) {
-                Ok((path, data)) => drop(self.leaves.insert(path, data)),
+                Ok((path, data)) => match leaves.theirs(&path, &data) {
+                    Some(theirs) => drop(self.theirs.insert(path, theirs.clone())),
+                    None => drop(found.insert(path, data)),
+                },
                 Err(refusal) => drop(self.refusals.insert(refusal)),
             }
         }
+        if verdict == Verdict::Wait {
+            self.waits = true;
+            found.retain(|path, _| (given.is_there)(path));
+            // A name that is to be replaced stays until its replacement may come.
+            self.keep_ready(format, service, slices, given);
+        }
+        if verdict != Verdict::Wait || !found.is_empty() {
+            self.companions.extend(companions);
+        }
+        self.leaves.extend(found);
         if let Some(policy) = wishes.drain {
             self.drain(policy, draining, &leaves, given);
         }
@@ -192,6 +237,9 @@ impl Desired {
         for (endpoint, placement) in draining {
             let marked = [false, true].map(|is_draining| leaves.of(endpoint, placement, is_draining));
             let [Ok((before, _)), Ok((path, data))] = marked else { continue };
+            if leaves.theirs(&path, &data).is_some() {
+                continue;
+            }
             if !(given.is_there)(&before) && !(given.is_there)(&path) {
                 continue;
             }
@@ -225,9 +273,21 @@ struct Leaves<'a> {
     target: &'a dyn Target,
     wishes: &'a Wishes,
     created_ms: i64,
+    roots: &'a Roots,
+    /// What others stand for.
+    theirs: HashMap<(&'a str, IpAddr, u16), &'a ZnodePath>,
 }
 
 impl Leaves<'_> {
+    /// Who else stands for the endpoint of this leaf: theirs and ours are read alike.
+    fn theirs(&self, path: &ZnodePath, data: &[u8]) -> Option<&ZnodePath> {
+        if self.theirs.is_empty() {
+            return None;
+        }
+        let ours = self.roots.registered(path, data)?;
+        self.theirs.get(&endpoint(&ours)).copied()
+    }
+
     fn of(
         &self,
         endpoint: Endpoint,

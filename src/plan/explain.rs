@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::Refusal;
 use super::desired::{Desired, Given};
 use super::publication::{Publication, publications};
 use super::rules::Completed;
@@ -29,6 +30,8 @@ pub struct Explained {
 pub enum Fate {
     /// It is published at these paths: more than one if slices have it with several ports.
     Published(Vec<ZnodePath>),
+    /// It registers itself at these paths, and so it is not registered by us.
+    Theirs(Vec<ZnodePath>),
     /// It is not.
     Not(WhyNot),
 }
@@ -86,11 +89,24 @@ fn of_publication(
             published.entry(ip).or_default().push(leaf.clone());
         }
     }
+    let is_here = |path: &ZnodePath| directory.as_ref().is_some_and(|directory| path.is_below(directory));
+    let mut theirs: BTreeMap<IpAddr, Vec<ZnodePath>> = BTreeMap::new();
+    for (ours, of_others) in desired.theirs.iter().filter(|(path, _)| is_here(path)) {
+        if let Some((_, ip)) = roots.endpoint_of(ours) {
+            theirs.entry(ip).or_default().push(of_others.clone());
+        }
+    }
+    let is_taken = |refusal: &Refusal| matches!(refusal, Refusal::Taken { directory: taken, .. } if Some(taken) == directory.as_ref());
+    let ready = match desired.refusals.iter().any(is_taken) {
+        true => Err("others have registered instances here; see what is refused".to_owned()),
+        false => ready,
+    };
     let mut endpoints = BTreeMap::new();
     for endpoint in slices.iter().flat_map(|slice| slice.endpoints.iter()) {
-        let fate = match published.get(&endpoint.ip) {
-            Some(paths) => Fate::Published(paths.clone()),
-            None => Fate::Not(why_not(endpoint.ip, endpoint.conditions, &ready)),
+        let fate = match (published.get(&endpoint.ip), theirs.get(&endpoint.ip)) {
+            (Some(paths), _) => Fate::Published(paths.clone()),
+            (None, Some(paths)) => Fate::Theirs(paths.clone()),
+            (None, None) => Fate::Not(why_not(endpoint.ip, endpoint.conditions, &ready)),
         };
         // The one that says most: that it is ready in one slice counts for more than that it is not in another.
         let is_better = match (endpoints.get(&endpoint.ip), &fate) {
@@ -107,6 +123,9 @@ fn of_publication(
     // What is published and in no slice: other addresses of the Service.
     for (ip, paths) in published {
         endpoints.entry(ip).or_insert(Fate::Published(paths));
+    }
+    for (ip, paths) in theirs {
+        endpoints.entry(ip).or_insert(Fate::Theirs(paths));
     }
     Explained { rule: given.rules.granting(service, by, format, &name), format, name, directory, endpoints }
 }
@@ -128,7 +147,7 @@ fn why_not(ip: IpAddr, conditions: Conditions, ready: &Result<BTreeSet<Endpoint>
 mod tests {
     use super::*;
     use crate::model::{Family, Placement, Protocol, ServicePort, SliceEndpoint, SlicePort, Writer};
-    use crate::plan::{Drains, Roots, Rules, desired};
+    use crate::plan::{Beside, Drains, Roots, Rules, desired};
 
     fn slice(family: Family, port: &str, endpoints: &[(&str, bool, bool)]) -> Slice {
         let endpoint = |&(ip, ready, terminating): &(&str, bool, bool)| SliceEndpoint {
@@ -169,6 +188,7 @@ mod tests {
             draining: &none,
             now: std::time::Duration::ZERO,
             is_there: &|_| false,
+            beside: &|_| Beside::nobody(),
         };
         let desired = desired(Some(&service), slices.iter().copied(), &given);
         let explained = explain(&service, &slices, &given, &desired);

@@ -13,6 +13,7 @@ mod cause;
 mod desired;
 mod diff;
 mod explain;
+mod others;
 mod pattern;
 mod publication;
 mod reason;
@@ -27,6 +28,7 @@ pub use cause::{Because, Cause, Evidence, causes};
 pub use desired::{Desired, Drains, Given, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use explain::{Explained, Fate, WhyNot, explain};
+pub use others::{Beside, Others};
 pub use pattern::{NamePattern, Pattern, PatternError};
 pub(crate) use pattern::{anything, matches};
 pub use publication::{Asked, Publication, RuleMistake, annotations, publications};
@@ -137,6 +139,33 @@ pub enum Refusal {
         /// The directory.
         directory: ZnodePath,
     },
+    /// Others have registered instances where it is to be published, and nothing of ours was there before.
+    #[error(
+        "{format}: others have registered instances in {directory}, so {key} is not published there; it is when \
+         theirs are gone, or when a rule in zoobridge.yaml grants the name with 'shared: true'"
+    )]
+    Taken {
+        /// The Service.
+        key: ServiceKey,
+        /// In which format.
+        format: Format,
+        /// The directory.
+        directory: ZnodePath,
+    },
+    /// Others have registered instances beside ours, which stay.
+    #[error(
+        "{format}: others have registered instances in {directory}, beside those of {key}, which stay; but should \
+         they all be lost while the bridge is away, they come back only if a rule in zoobridge.yaml grants the name \
+         with 'shared: true'"
+    )]
+    Joined {
+        /// The Service.
+        key: ServiceKey,
+        /// In which format.
+        format: Format,
+        /// The directory.
+        directory: ZnodePath,
+    },
     /// Somebody else has the znode.
     #[error("{path} belongs to {holder}; it is published when that is gone")]
     Conflict {
@@ -184,6 +213,8 @@ impl Refusal {
             Refusal::Imported => Reason::Imported,
             Refusal::DubboIpv6 => Reason::Ipv6NotAllowed,
             Refusal::Twice { .. } => Reason::Conflict,
+            Refusal::Taken { .. } => Reason::NameTaken,
+            Refusal::Joined { .. } => Reason::NameShared,
             Refusal::Conflict { .. } => Reason::Conflict,
             Refusal::Rejected { .. } => Reason::Rejected,
             Refusal::OverBudget { .. } => Reason::OverBudget,
@@ -210,7 +241,9 @@ impl Refusal {
             | Refusal::AddressNotGranted { format, .. }
             | Refusal::Endpoints { format, .. }
             | Refusal::Ignored { format, .. }
-            | Refusal::Twice { format, .. } => Some(format.to_string()),
+            | Refusal::Twice { format, .. }
+            | Refusal::Taken { format, .. }
+            | Refusal::Joined { format, .. } => Some(format.to_string()),
             Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
             Refusal::Imported
             | Refusal::Conflict { .. }
@@ -219,13 +252,14 @@ impl Refusal {
         }
     }
 
-    /// The znode that is refused; `None` if that is more than one.
+    /// The znode that is refused, or the directory that others have filled; `None` if it is about more than one.
     #[must_use]
     pub fn path(&self) -> Option<&ZnodePath> {
         match self {
             Refusal::Conflict { path, .. }
             | Refusal::Rejected { path, .. }
             | Refusal::OverBudget { path, .. } => Some(path),
+            Refusal::Taken { directory, .. } | Refusal::Joined { directory, .. } => Some(directory),
             _ => None,
         }
     }

@@ -191,7 +191,10 @@ fn granted(
         }
         match &mut common {
             None => common = Some(grant),
-            Some(common) => common.addresses.retain(|kind| grant.addresses.contains(kind)),
+            Some(common) => {
+                common.addresses.retain(|kind| grant.addresses.contains(kind));
+                common.is_shared &= grant.is_shared;
+            }
         }
     }
     match common {

@@ -23,7 +23,11 @@ pub enum Reason {
     Imported,
     /// IPv6 addresses that break consumers.
     Ipv6NotAllowed,
-    /// Somebody else has the znode or the directory.
+    /// Others had registered instances under the name before.
+    NameTaken,
+    /// Others have registered instances under the name beside ours.
+    NameShared,
+    /// Somebody else has the znode, or another format the directory.
     Conflict,
     /// ZooKeeper did not take it.
     Rejected,
@@ -44,6 +48,8 @@ impl Reason {
         Reason::EndpointsIgnored,
         Reason::Imported,
         Reason::Ipv6NotAllowed,
+        Reason::NameTaken,
+        Reason::NameShared,
         Reason::Conflict,
         Reason::Rejected,
         Reason::OverBudget,
@@ -63,6 +69,8 @@ impl Reason {
             Reason::EndpointsIgnored => "EndpointsIgnored",
             Reason::Imported => "Imported",
             Reason::Ipv6NotAllowed => "Ipv6NotAllowed",
+            Reason::NameTaken => "NameTaken",
+            Reason::NameShared => "NameShared",
             Reason::Conflict => "Conflict",
             Reason::Rejected => "Rejected",
             Reason::OverBudget => "OverBudget",

@@ -46,6 +46,10 @@ pub struct Rule {
     /// Which of Dubbo's parameters, beyond those that only change load and time-outs. Shell patterns.
     #[serde(default)]
     pub parameters: Vec<Pattern>,
+    /// May it be published where others have registered instances, beside them? An endpoint that registers itself there
+    /// is then not registered a second time.
+    #[serde(default)]
+    pub shared: bool,
     /// Annotations, without `zoobridge.io/`, for Services that do not have them; those of a Service count more, and those
     /// of an earlier rule. `{namespace}`, `{name}` and `{label:KEY}` are filled in. The names and parameters that they
     /// give are granted, but not where a label is filled in: whoever may edit the Service chooses that.
@@ -59,6 +63,8 @@ pub struct Rule {
 pub struct Grant {
     /// Which kinds of addresses.
     pub addresses: BTreeSet<AddressKind>,
+    /// May it be beside what others have registered?
+    pub is_shared: bool,
     parameters: Vec<Pattern>,
     any_parameter: bool,
 }
@@ -113,10 +119,12 @@ impl Rules {
         for (index, rule) in self.all_granting(service, by, format, name) {
             let grant = grant.get_or_insert_with(|| Grant {
                 addresses: BTreeSet::new(),
+                is_shared: false,
                 parameters: Vec::new(),
                 any_parameter: false,
             });
             grant.addresses.extend(&rule.addresses);
+            grant.is_shared |= rule.shared;
             grant.parameters.extend_from_slice(&rule.parameters);
             grant.any_parameter |= format.parameters_annotation().is_some_and(|it| by.is_from(it, index));
         }
@@ -250,7 +258,7 @@ mod tests {
         let of = |format, name| grant(&rules, &orders, format, name);
         let granted = of(Format::Curator, "shop.orders").unwrap();
         assert_eq!(granted.addresses, BTreeSet::from([AddressKind::Pod]));
-        assert!(!granted.has_parameter("filter") && granted.addresses.len() == 1);
+        assert!(!granted.has_parameter("filter") && !granted.is_shared);
         assert!(of(Format::Serverset, "shop/orders").is_some());
         for name in ["orders", "shop", "shop-a.orders", "shopx", "", "x/shop.orders"] {
             assert_eq!(of(Format::Curator, name), None, "{name}");
@@ -261,10 +269,11 @@ mod tests {
     fn what_several_rules_grant_for_one_name_adds_up() {
         let rules = rules(
             "- {formats: [dubbo], names: ['*'], parameters: ['*filter']}\n\
-             - {formats: [dubbo], names: [a.B], addresses: [node, custom]}\n",
+             - {formats: [dubbo], names: [a.B], addresses: [node, custom], shared: true}\n",
         );
         let of = |name| grant(&rules, &service("shop", "orders", &[]), Format::Dubbo, name).unwrap();
         assert!(of("a.B").has_parameter("service.filter") && !of("a.B").has_parameter("router"));
+        assert!(of("a.B").is_shared && !of("a.C").is_shared);
         let all = [AddressKind::Pod, AddressKind::Custom, AddressKind::Node].into();
         assert_eq!(of("a.B").addresses, all);
         assert_eq!(of("a.C").addresses, [AddressKind::Pod].into());

@@ -69,6 +69,7 @@ fn desire(service: Option<&Service>, slices: &[Slice], rules: &Rules) -> Desired
         draining: &Drains::new(),
         now: Duration::ZERO,
         is_there: &|_| false,
+        beside: &|_| Beside::nobody(),
     };
     desired(service, slices.iter(), &given)
 }
@@ -310,6 +311,7 @@ fn desire_at(service: &Service, slices: &[Slice], now: u64, draining: &Drains, h
         draining,
         now: Duration::from_secs(now),
         is_there: &|path| held.contains_key(path),
+        beside: &|_| Beside::nobody(),
     };
     desired(Some(service), slices.iter(), &given)
 }

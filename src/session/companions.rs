@@ -7,8 +7,8 @@ use zk_wire::codes::{CreateMode, ErrorCode};
 use super::directories;
 use crate::model::{Companion, Holds};
 
-/// Makes sure of one. Where it is as it must be, nothing is written. It gets the ACL of directories, as those who register
-/// themselves must be able to write it too.
+/// Makes sure of one, and tells whether there may be something in it, if it is a directory. Where it is as it must be,
+/// nothing is written. It gets the ACL of directories, as those who register themselves must be able to write it too.
 ///
 /// # Errors
 /// The server refused, or the connection was lost.
@@ -16,7 +16,7 @@ pub(super) async fn ensure(
     session: &Session,
     companion: &Companion,
     acl: &[Acl],
-) -> Result<(), RequestError> {
+) -> Result<bool, RequestError> {
     let Companion { path, holds } = companion;
     if *holds == Holds::Anything {
         return directories::ensure(session, path, acl, acl).await;
@@ -25,7 +25,7 @@ pub(super) async fn ensure(
     loop {
         let written = match session.get(path.as_str()).await? {
             Some((found, stat)) => {
-                let Some(data) = holds.instead_of(&found) else { return Ok(()) };
+                let Some(data) = holds.instead_of(&found) else { return Ok(false) };
                 session.set(path.as_str(), data, stat.version).await.map(drop)
             }
             None => {
@@ -37,7 +37,7 @@ pub(super) async fn ensure(
             }
         };
         match written {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(false),
             Err(RequestError::Refused(ErrorCode::BadVersion | ErrorCode::NodeExists | ErrorCode::NoNode)) => {
                 session.sync(path.as_str()).await?
             }

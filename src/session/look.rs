@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use zk_client::Session;
+use bytes::Bytes;
+use zk_client::{RequestError, Session};
+use zk_wire::codes::ErrorCode;
 use zk_wire::ids::SessionId;
 
-use super::owned::{Look, Suspect, stranger};
+use super::owned::{Look, Sighting, Suspect, stranger};
 use super::pool::WriteError;
-use super::slots::Shared;
+use super::slots::{Shared, lock};
 use super::take_over::read;
+use crate::format::MAX_RECORD_BYTES;
+use crate::model::ZnodePath;
 
 impl Shared {
     pub(super) async fn look(&self, suspects: &[Suspect]) -> Vec<Look> {
@@ -48,6 +52,32 @@ impl Shared {
         session.sync("/").await?;
         let looks = indexes.iter().map(|&index| self.look_at(&session, via, &suspects[index]));
         Ok(futures::future::join_all(looks).await)
+    }
+
+    pub(super) async fn see(&self, paths: &[ZnodePath]) -> Vec<Sighting> {
+        let Ok(session) = self.first().await else { return vec![Sighting::Failed; paths.len()] };
+        let sightings = paths.iter().map(|path| self.see_one(&session, path));
+        let sightings = futures::future::join_all(sightings).await;
+        sightings.into_iter().map(|it| it.unwrap_or(Sighting::Failed)).collect()
+    }
+
+    async fn see_one(&self, session: &Session, path: &ZnodePath) -> Result<Sighting, RequestError> {
+        // Asked first: what is too long to be an instance is not fetched.
+        let Some(stat) = session.exists(path.as_str()).await? else { return Ok(Sighting::Absent) };
+        if lock(&self.ever).contains(&stat.ephemeral_owner) {
+            return Ok(Sighting::Ours);
+        }
+        let is_long = usize::try_from(stat.data_length).is_ok_and(|length| length > MAX_RECORD_BYTES);
+        let data = match is_long {
+            true => Bytes::new(),
+            false => match session.get(path.as_str()).await {
+                Ok(Some((data, _))) => data,
+                Ok(None) => return Ok(Sighting::Absent),
+                Err(RequestError::Refused(ErrorCode::NoAuth)) => Bytes::new(),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Sighting::Theirs { is_ephemeral: stat.ephemeral_owner != SessionId::NONE, data })
     }
 
     async fn look_at(&self, session: &Session, via: Option<SessionId>, suspect: &Suspect) -> Look {

@@ -22,6 +22,7 @@ mod history;
 mod identity;
 mod keeper;
 mod leadership;
+mod lister;
 mod look;
 mod metrics;
 mod owned;
@@ -40,7 +41,7 @@ pub use identity::{IdentityError, IdentityFiles, TlsFiles};
 pub use leadership::Leadership;
 pub use metrics::SessionMetrics;
 pub(crate) use owned::stranger;
-pub use owned::{Inherited, Look, Owned, Suspect};
+pub use owned::{Inherited, Look, Owned, Sighting, Suspect};
 pub use pool::{
     PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,
 };

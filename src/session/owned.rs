@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::stat::Stat;
 
@@ -44,6 +45,24 @@ pub enum Look {
     Ours(Owned),
     /// Somebody else's; the text says whose.
     Theirs(String),
+    /// The session or its connection is away.
+    Failed,
+}
+
+/// A znode in a directory of ours that may be somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// It is gone.
+    Absent,
+    /// It is, or was until its session ended, one of ours or of the leader before us.
+    Ours,
+    /// Somebody else's.
+    Theirs {
+        /// Does it go with its session?
+        is_ephemeral: bool,
+        /// What it says; nothing if we may not read it, or if it is too long to be an instance.
+        data: Bytes,
+    },
     /// The session or its connection is away.
     Failed,
 }

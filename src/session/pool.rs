@@ -22,8 +22,9 @@ use super::ensemble::Ensemble;
 use super::fence::Fence;
 use super::history::Note;
 use super::leadership::Leadership;
+use super::lister::Lister;
 use super::metrics::{Kinds, SessionMetrics};
-use super::owned::{Inherited, Look, Suspect};
+use super::owned::{Inherited, Look, Sighting, Suspect};
 use super::slots::{Shared, lock};
 use crate::model::{Companion, ZnodePath};
 
@@ -165,11 +166,12 @@ pub trait Sessions {
     /// The ACL of leaves.
     fn leaf_acl(&self) -> &[Acl];
 
-    /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it.
+    /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it. Tells
+    /// the names of what is in it, if it is a directory.
     ///
     /// # Errors
     /// See [`WriteError`].
-    fn ensure(&self, companion: &Companion) -> impl Future<Output = Result<(), WriteError>> + Send;
+    fn ensure(&self, companion: &Companion) -> impl Future<Output = Result<Vec<String>, WriteError>> + Send;
 
     /// The stat of each path as this session sees it; `None` where there is no znode.
     ///
@@ -229,6 +231,7 @@ impl Pool {
             not_opened: Mutex::default(),
             saving: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
+            lister: Lister::default(),
             ever: Mutex::default(),
             events,
             ended,
@@ -273,6 +276,12 @@ impl Pool {
     /// What is at these paths, one answer each.
     pub async fn look(&self, suspects: &[Suspect]) -> Vec<Look> {
         self.0.look(suspects).await
+    }
+
+    /// Who has these znodes, and what they say, one answer each: as the session sees it that has the watches, and so
+    /// not older than what those have told.
+    pub async fn see(&self, paths: &[ZnodePath]) -> Vec<Sighting> {
+        self.0.see(paths).await
     }
 
     /// All ephemerals of each session.
@@ -396,14 +405,16 @@ impl Sessions for Pool {
         &self.0.config.ensemble.acls.leaves
     }
 
-    async fn ensure(&self, companion: &Companion) -> Result<(), WriteError> {
+    async fn ensure(&self, companion: &Companion) -> Result<Vec<String>, WriteError> {
         let session = self.0.first().await?;
         // First remembered: a connection that is lost meanwhile must bring it back.
         lock(&self.0.watched).insert(companion.path.clone());
         // Watched before it is read: no change goes unseen.
         session.add_watch(companion.path.as_str(), AddWatchMode::PersistentRecursive).await?;
-        companions::ensure(&session, companion, &self.0.config.ensemble.acls.parents).await?;
-        Ok(())
+        match companions::ensure(&session, companion, &self.0.config.ensemble.acls.parents).await? {
+            true => self.0.list(&companion.path).await,
+            false => Ok(Vec::new()),
+        }
     }
 
     async fn stats(&self, session: SessionId, paths: &[ZnodePath]) -> Result<Vec<Option<Stat>>, WriteError> {

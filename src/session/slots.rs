@@ -15,6 +15,7 @@ use super::credentials::CredentialStore;
 use super::fence::Fence;
 use super::history::Index;
 use super::leadership::Leadership;
+use super::lister::Lister;
 use super::metrics::SessionMetrics;
 use super::pool::{PoolConfig, PoolEnd, PoolError, PoolEvent, WriteError};
 use crate::model::ZnodePath;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     /// Held while credentials are saved, so that none are overwritten with older ones.
     pub(super) saving: tokio::sync::Mutex<()>,
     pub(super) watched: Mutex<BTreeSet<ZnodePath>>,
+    pub(super) lister: Lister,
     /// Every session that the pool has or had.
     pub(super) ever: Mutex<BTreeSet<SessionId>>,
     pub(super) events: mpsc::Sender<PoolEvent>,

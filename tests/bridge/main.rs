@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod faults;
+mod foreign;
 mod identity;
 mod imports;
 mod many;
@@ -197,6 +198,9 @@ async fn what_a_stranger_registered_is_left_alone_until_it_is_gone() {
         world.eye.create(directory, "", Acl::open(), CreateMode::Persistent).await.unwrap();
     }
     world.eye.create(&path, "a real provider", Acl::open(), CreateMode::Ephemeral).await.unwrap();
+    let rules =
+        json!([{"formats": ["curator"], "names": ["*"], "addresses": ["pod", "custom"], "shared": true}]);
+    world.local.bridge.rule(serde_json::from_value(rules).unwrap());
     world.service("orders", &[("curator", "")]).await;
     world.slice("orders", &[1, 2]).await;
     world.until(DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;

@@ -201,6 +201,8 @@ async fn no_label_has_a_value_that_somebody_wrote() {
                 "EndpointsIgnored",
                 "Imported",
                 "Ipv6NotAllowed",
+                "NameShared",
+                "NameTaken",
                 "NotGranted",
                 "OverBudget",
                 "ParameterNotGranted",

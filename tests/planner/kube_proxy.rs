@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use zoobridge::format::Format;
 use zoobridge::model::{Known, ServiceKey, ZnodePath};
 use zoobridge::observe::{Observation, Store};
-use zoobridge::plan::{Drains, Given, Roots, Rules, desired};
+use zoobridge::plan::{Beside, Drains, Given, Roots, Rules, desired};
 
 /// What kube-proxy knows of the slices of all Services.
 #[derive(Default)]
@@ -267,6 +267,7 @@ impl Heard {
             draining: &Drains::new(),
             now: Duration::ZERO,
             is_there: &|_| false,
+            beside: &|_| Beside::nobody(),
         };
         let desired = desired(Some(&service), slices.iter().copied(), &given);
         let is_undetermined = !desired.undetermined.is_empty();

@@ -7,7 +7,7 @@ use kube::runtime::watcher::Event;
 use zoobridge::format::Format;
 use zoobridge::model::{Known, ServiceKey, ZnodePath};
 use zoobridge::observe::{Observation, Store};
-use zoobridge::plan::{Desired, Drains, Given, Roots, Rules, desired};
+use zoobridge::plan::{Beside, Desired, Drains, Given, Roots, Rules, desired};
 
 use crate::population::{RULES, Tenant, tenants};
 
@@ -39,6 +39,7 @@ fn plan(store: &Store, tenant: &Tenant, rules: &Rules, roots: &Roots) -> Desired
         draining: &Drains::new(),
         now: Duration::ZERO,
         is_there: &|_| false,
+        beside: &|_| Beside::nobody(),
     };
     desired(service, slices.iter().copied(), &given)
 }

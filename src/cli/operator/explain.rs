@@ -61,6 +61,7 @@ pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
                 let ip = ip.to_string();
                 let said = match fate {
                     Fate::Not(reason) => vec![(false, reason.to_string(), None)],
+                    Fate::Theirs(paths) => paths.into_iter().map(itself).collect(),
                     Fate::Published(paths) => paths.into_iter().map(|path| there(&sight, path)).collect(),
                 };
                 said.into_iter().map(move |(published, because, znode)| Endpoint {
@@ -94,6 +95,15 @@ fn there(sight: &Sight, path: ZnodePath) -> (bool, String, Option<String>) {
         Some(znode) => (false, format!("it is ready, but the znode is {}", stranger(&znode.stat))),
     };
     (said.0, said.1, Some(path.to_string()))
+}
+
+/// An endpoint for which others stand at this path.
+fn itself(path: ZnodePath) -> (bool, String, Option<String>) {
+    (
+        false,
+        format!("it registers itself, as {}", crate::format::shortened(path.name())),
+        Some(path.to_string()),
+    )
 }
 
 fn human(Explanation { service, publications, refusals }: &Explanation) -> std::io::Result<()> {

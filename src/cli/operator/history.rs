@@ -82,6 +82,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::Terminating => "its pod is terminating",
         Cause::NotListed => "in no EndpointSlice any more",
         Cause::NotPublished => "ready, but the Service does not publish it any more",
+        Cause::RegistersItself => "it registers itself",
         Cause::Replaced => "it has another name now",
         Cause::ServiceGone => "the Service is gone",
         Cause::Orphaned => "left by an earlier leader, and wanted by no Service",

@@ -10,7 +10,7 @@ use super::table::table;
 use super::{Output, SomeArgs, json};
 use crate::cli::kubernetes;
 use crate::model::{Holds, Known, ZnodePath};
-use crate::plan::{Drains, Given, Refusal, desired};
+use crate::plan::{Beside, Drains, Given, Refusal, desired};
 
 #[derive(Serialize)]
 struct Plan {
@@ -49,7 +49,7 @@ impl From<&Refusal> for Refused {
     }
 }
 
-/// Only Kubernetes and the configuration are asked: who has a znode now makes no difference here.
+/// Only Kubernetes and the configuration are asked: who has a znode or a directory now makes no difference here.
 pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
     let config = args.common.load()?;
     let (client, _) = kubernetes(&config).await?;
@@ -69,6 +69,8 @@ pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
             now: Duration::ZERO,
             // What drains is told where it is.
             is_there: &|_| false,
+            // Nor does it what others have.
+            beside: &|_| Beside::nobody(),
         };
         let desired = desired(service, slices.into_iter(), &given);
         if desired.companions.is_empty() && desired.leaves.is_empty() && desired.refusals.is_empty() {

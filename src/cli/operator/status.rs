@@ -12,6 +12,7 @@ use super::sight::{Sight, session};
 use super::table::table;
 use super::{Common, Output, json};
 use crate::cli::kubernetes;
+use crate::plan::{Reason, Refusal};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +28,10 @@ struct Status {
     /// What `zoobridge diff` would tell.
     to_write: usize,
     refused_services: usize,
+    /// Of those, the ones that others keep from being published or have joined.
+    foreign_services: usize,
+    /// Endpoints, once for each directory, that register themselves.
+    self_registered: usize,
     /// Objects of Kubernetes that make no sense.
     skipped: u64,
 }
@@ -84,8 +89,15 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
     let _ = reader.close().await;
     let held = sight.tree.ephemerals(&sight.ours);
     let of_session = |id: SessionId| held.values().filter(|owned| owned.session == id).count();
-    let with_leaves =
-        sight.store.keys().filter(|key| !sight.rehearsal.desired(&sight.store, key).leaves.is_empty());
+    let (mut services, mut self_registered) = (0, 0);
+    for key in sight.store.keys() {
+        let desired = sight.rehearsal.desired(&sight.store, &key);
+        services += usize::from(!desired.leaves.is_empty());
+        self_registered += desired.theirs.len();
+    }
+    let refused = |is: &dyn Fn(&Refusal) -> bool| {
+        sight.rehearsed.refusals.values().filter(|refusals| refusals.iter().any(is)).count()
+    };
     let status = Status {
         cluster: config.cluster.clone(),
         leader,
@@ -95,10 +107,14 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|&id| Session { id: id.to_string(), znodes: of_session(id) })
             .collect(),
-        services: with_leaves.count(),
+        services,
         znodes: held.len(),
         to_write: sight.rehearsed.writes.len(),
-        refused_services: sight.rehearsed.refusals.values().filter(|refusals| !refusals.is_empty()).count(),
+        refused_services: refused(&|_| true),
+        foreign_services: refused(&|refusal| {
+            matches!(refusal.reason(), Reason::NameTaken | Reason::NameShared)
+        }),
+        self_registered,
         skipped: sight.store.skipped(),
     };
     match args.output {
@@ -109,8 +125,8 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
 }
 
 fn human(status: &Status) -> std::io::Result<()> {
-    let Status { cluster, leader, fence, sessions, services, znodes, to_write, refused_services, skipped } =
-        status;
+    let Status { cluster, leader, fence, sessions, services, znodes, to_write, .. } = status;
+    let Status { refused_services, foreign_services, self_registered, skipped, .. } = status;
     let none = || "none".to_owned();
     let fence = fence.as_ref().map(|it| format!("{}, zxid {}, since {}", it.path, it.zxid, it.since));
     let mut rows: Vec<_> = [
@@ -122,7 +138,8 @@ fn human(status: &Status) -> std::io::Result<()> {
         ("services", services.to_string()),
         ("znodes", znodes.to_string()),
         ("to write", to_write.to_string()),
-        ("refused", format!("{refused_services} Services")),
+        ("refused", format!("{refused_services} Services, {foreign_services} for instances of others")),
+        ("self-registered", format!("{self_registered} endpoints")),
         ("skipped", format!("{skipped} objects")),
     ]
     .into_iter()
