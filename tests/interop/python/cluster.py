@@ -46,6 +46,18 @@ def eventually(what, condition, seconds=SETTLE_SECONDS):
     return result
 
 
+def java(module, *words, home, memory="128m", level="warn", options=()):
+    """The command of a program of ../java. Dubbo keeps in its home what it knew."""
+    return [
+        *("java", f"-Xmx{memory}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+        f"-Dorg.slf4j.simpleLogger.defaultLogLevel={level}",
+        # Dubbo 2 is from before modules.
+        *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "math")),
+        *(f"-Duser.home={home}", *options),
+        *("-cp", f"{ROOT}/tests/interop/java/.build/{module}/*", *words),
+    ]
+
+
 class Processes:
     """Programs, each with its log."""
 

@@ -28,7 +28,7 @@ import re
 import signal
 import subprocess
 
-from cluster import KUBECTL, ROOT, Cluster, eventually, ready_set, run
+from cluster import KUBECTL, ROOT, Cluster, eventually, java, ready_set, run
 
 RATE = 500
 FEW = 25
@@ -37,21 +37,10 @@ TIMED_OUT = re.compile("[Rr]emote (method|invoke) timeout|server-side response t
 CURATOR = ("curator5", "curator2")
 READERS = (*CURATOR, "zookeeper-client", "tokio-zookeeper")
 CALLING = ("dubbo3", "dubbo2", "dubbo2.js", "direct")
-JAVA = [
-    *("java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    # What fails is printed once; a warning for each, with its stack, costs more than the call.
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-    # Dubbo 2 is from before modules.
-    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "math")),
-]
 WATCH = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?watch=1&labelSelector=kubernetes.io/service-name=orders"
 
 # A program that starts takes all of a small machine. Those that measure come before it.
 FIRST = ("nice", "-n", "-10")
-
-
-def jars(module):
-    return f"{ROOT}/tests/interop/java/.build/{module}/*"
 
 
 class Scenario(Cluster):
@@ -62,12 +51,11 @@ class Scenario(Cluster):
         self.expect_faults = arguments.expect_faults
 
     def java(self, module, *words):
-        """The command of a program. Dubbo keeps caches in its home."""
-        home = self.directory / f"home-{module}"
-        return [*FIRST, *JAVA, f"-Duser.home={home}", "-cp", jars(module), *words]
+        # What fails is printed once; a warning for each, with its stack, costs more than the call.
+        return [*FIRST, *java(module, *words, home=self.directory / f"home-{module}", level="error")]
 
     def provider(self, module):
-        return [*JAVA, "-Duser.home=/nonexistent", "-cp", jars(module), "Provider", "20880", "8080"]
+        return java(module, "Provider", "20880", "8080", home="/nonexistent", level="error")
 
     def commands(self):
         """Each consumer's."""

@@ -12,13 +12,13 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
+import socket
 import tempfile
 import threading
 import time
 import urllib.request
 
-from cluster import Processes, eventually
+from cluster import Processes, eventually, java
 from kazoo.client import KazooClient
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
@@ -53,22 +53,18 @@ rules:
 CONVERGE_SECONDS = 60
 
 
-def java(module, *arguments, options=()):
-    jars = HERE / "java/.build" / module
-    small = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    return ["java", *small, *options, "-cp", f"{jars}/*", *arguments]
-
-
 def dubbo(module, step):
     """A Dubbo consumer that finds its providers in one way only."""
     option = f"-Ddubbo.application.service-discovery.migration={step}"
-    return lambda port: java(module, "Consumer", "20", f"127.0.0.1:{port}", options=[option])
+    return lambda server, home: java(module, "Consumer", "20", server, home=home, options=[option])
 
 
-def curator(module):
-    return lambda port: java(module, "Consumer", f"127.0.0.1:{port}", "/services", "orders-curator")
+def consumer(module, *words):
+    return lambda server, home: java(module, "Consumer", server, *words, home=home)
 
 
+CURATOR = ("/services", "orders-curator")
+SERVERSET = "/twitter/service/orders"
 # What builds it, its command, and how lines begin that say which addresses it knows, or got answers from.
 CONSUMERS = {
     "dubbo27": ("java/run dubbo2", dubbo("dubbo2", "none"), ["calls"]),
@@ -76,26 +72,16 @@ CONSUMERS = {
     "dubbo32-application": ("java/run dubbo32", dubbo("dubbo32", "FORCE_APPLICATION"), ["calls"]),
     "dubbo33-interface": ("java/run dubbo3", dubbo("dubbo3", "FORCE_INTERFACE"), ["calls"]),
     "dubbo33-application": ("java/run dubbo3", dubbo("dubbo3", "FORCE_APPLICATION"), ["calls"]),
-    "dubbo2js": ("node/run", lambda port: ["node", HERE / "node/consumer.js", "20", f"127.0.0.1:{port}"], ["calls"]),
-    "curator5": ("java/run curator5", curator("curator5"), ["cache", "query"]),
-    "curator2": ("java/run curator2", curator("curator2"), ["cache", "query"]),
-    "spring": (
-        "java/run spring",
-        lambda port: java("spring", "Consumer", f"127.0.0.1:{port}", "orders-spring"),
-        ["spring answered"],
-    ),
+    "dubbo2js": ("node/run", lambda server, _: ["node", HERE / "node/consumer.js", "20", server], ["calls"]),
+    "curator5": ("java/run curator5", consumer("curator5", *CURATOR), ["cache", "query"]),
+    "curator2": ("java/run curator2", consumer("curator2", *CURATOR), ["cache", "query"]),
+    "spring": ("java/run spring", consumer("spring", "orders-spring"), ["spring answered"]),
     "armeria": (
         "java/run armeria",
-        lambda port: java(
-            "armeria", "Consumer", f"127.0.0.1:{port}", "/twitter/service/orders", "/services", "orders-curator", "/hosts/orders"
-        ),
+        consumer("armeria", SERVERSET, *CURATOR, "/hosts/orders"),
         ["serverset answered", "curator answered", "legacy answered"],
     ),
-    "finagle": (
-        "java/run finagle",
-        lambda port: java("finagle", "Consumer", f"127.0.0.1:{port}", "/twitter/service/orders"),
-        ["serverset answered"],
-    ),
+    "finagle": ("java/run finagle", consumer("finagle", SERVERSET), ["serverset answered"]),
     "kazoo": (None, None, ["hostport", "nerve"]),
 }
 
@@ -158,13 +144,16 @@ class Pod(http.server.BaseHTTPRequestHandler):
 class Consumer:
     """A program, and what it said last."""
 
+    settled = 0
+
     def __init__(self, name, port, processes):
         self.name, self.processes = name, processes
         _, command, self.prefixes = CONSUMERS[name]
-        self.start(command, port)
+        self.calls = any(prefix == "calls" or prefix.endswith(" answered") for prefix in self.prefixes)
+        self.start(command, f"127.0.0.1:{port}")
 
-    def start(self, command, port):
-        self.processes.start(self.name, *command(port))
+    def start(self, command, server):
+        self.processes.start(self.name, *command(server, self.processes.directory / f"home-{self.name}"))
 
     def lines(self):
         return self.processes.log(self.name).splitlines()
@@ -179,7 +168,8 @@ class Consumer:
         return True
 
     def failures(self):
-        return [line for line in self.lines() if re.match(r"failure |\w+ failed |miss ", line)]
+        """Those since it knew its first endpoints."""
+        return [line for line in self.lines() if re.match(r"failure |\w+ failed |miss ", line)][self.settled :]
 
     def last(self):
         return [[line for line in self.lines() if line.startswith(prefix)][-1:] for prefix in self.prefixes]
@@ -188,8 +178,8 @@ class Consumer:
 class Kazoo(Consumer):
     """Watches children with kazoo, and reads what nerve's and plain leaves say."""
 
-    def start(self, _, port):
-        self.said, self.client = [], KazooClient(f"127.0.0.1:{port}")
+    def start(self, _, server):
+        self.said, self.client = [], KazooClient(server)
         self.client.start()
         self.client.ChildrenWatch("/hosts/orders", lambda names: self.say("hostport", names))
         self.client.ChildrenWatch("/nerve/services/orders", self.read)
@@ -218,9 +208,10 @@ def run(server, names, directory):
         for pod in PODS:
             pods = http.server.ThreadingHTTPServer((pod, 8080), Pod)
             threading.Thread(target=pods.serve_forever, daemon=True).start()
-            if any(name.startswith("dubbo") for name in names):
-                processes.start(f"provider-{pod}", *java("dubbo3", "Provider", "20880", "20881", pod))
-        for pod in PODS if "provider-" + PODS[0] in processes.running else []:
+        providers = PODS if any(name.startswith("dubbo") for name in names) else []
+        for pod in providers:
+            processes.start(f"provider-{pod}", *java("dubbo3", "Provider", "20880", "20881", pod, home=directory / pod))
+        for pod in providers:
             eventually(f"a provider answers at {pod}", lambda: listens(pod, 20881), 120)
         configuration = directory / "zoobridge.yaml"
         configuration.write_text(CONFIGURATION.format(port=port))
@@ -237,7 +228,8 @@ def run(server, names, directory):
         zookeeper.set(mapping, b"stranger")
         eventually("the bridge is in the list again", lambda: zookeeper.get(mapping)[0] == b"stranger,orders")
         zookeeper.set(mapping, b"orders")
-        steps(plane, [(Kazoo if name == "kazoo" else Consumer)(name, port, processes) for name in names])
+        consumers = [(Kazoo if name == "kazoo" else Consumer)(name, port, processes) for name in names]
+        steps(plane, processes.running["bridge"], consumers)
         assert processes.running["bridge"].poll() is None, "the bridge has ended"
         zookeeper.stop()
     except BaseException:
@@ -250,20 +242,27 @@ def run(server, names, directory):
         processes.end_all()
 
 
-def steps(plane, consumers):
+def steps(plane, bridge, consumers):
     def come_to_know(what, pods):
         started, waiting = time.monotonic(), list(consumers)
         while waiting:
-            waiting = [consumer for consumer in waiting if not consumer.knows(pods)]
+            last, waiting = waiting[-1].name, [consumer for consumer in waiting if not consumer.knows(pods)]
             if time.monotonic() - started > CONVERGE_SECONDS:
                 late = {consumer.name: consumer.last() for consumer in waiting}
                 raise AssertionError(f"{what}: not {pods} within {CONVERGE_SECONDS} s: {late}")
             time.sleep(0.1)
-        print(f"{what}: all know {', '.join(pods)} after {time.monotonic() - started:.1f} s", flush=True)
+        print(f"{what}: all know {', '.join(pods) or 'none'} after {time.monotonic() - started:.1f} s, {last} last", flush=True)
 
     come_to_know("at first", PODS[:2])
-    before = {consumer.name: len(consumer.failures()) for consumer in consumers}
+    for consumer in consumers:
+        consumer.settled = len(consumer.failures())
+    # They know it from the bridge alone: while that is halted, from nobody.
+    bridge.send_signal(signal.SIGSTOP)
     plane.ready(PODS[:3])
+    time.sleep(3)
+    early = [consumer.name for consumer in consumers if not consumer.knows(PODS[:2])]
+    bridge.send_signal(signal.SIGCONT)
+    assert not early, f"while the bridge was halted these knew something else: {early}"
     come_to_know("a pod became ready", PODS[:3])
     plane.ready([PODS[0], PODS[2]])
     come_to_know("a pod is not ready any more", [PODS[0], PODS[2]])
@@ -272,20 +271,22 @@ def steps(plane, consumers):
     plane.service({**ANNOTATIONS, **slower})
     time.sleep(8)
     come_to_know("parameters changed", [PODS[0], PODS[2]])
-    plane.ready([PODS[3]])
-    come_to_know("all pods were replaced", [PODS[3]])
+    plane.ready([PODS[1]])
+    come_to_know("all were replaced by one that had gone", [PODS[1]])
     for consumer in consumers:
-        failures = consumer.failures()[before[consumer.name] :]
+        failures = consumer.failures()
         assert not failures, f"{consumer.name}: {failures[:3]}"
     plane.ready([])
-    time.sleep(3)
-    plane.ready(PODS[:2])
-    come_to_know("there was none for a while", PODS[:2])
+    come_to_know("none is ready", [])
+    for consumer in consumers:
+        # Those that call notice calls that fail.
+        assert consumer.failures() or not consumer.calls, f"{consumer.name} called nobody, and no call failed"
+    # One is new: dubbo2.js, once it knew none, calls again only when it has connected to another.
+    plane.ready([PODS[0], PODS[3]])
+    come_to_know("there was none for a while", [PODS[0], PODS[3]])
 
 
 def listens(address, port):
-    import socket
-
     with socket.socket() as attempt:
         attempt.settimeout(1)
         return attempt.connect_ex((address, port)) == 0

@@ -17,15 +17,9 @@ import time
 
 from kazoo.client import KazooClient
 
-from cluster import ROOT, eventually, run
+from cluster import ROOT, eventually, java, run
 from forward import Scenario
 
-JAVA = [
-    *("java", "-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    # Dubbo 2 is from before modules.
-    *(f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "math")),
-]
 ADDRESS = "10.99.0.1"
 
 
@@ -70,11 +64,9 @@ class Reverse(Scenario):
 
     def register(self, name, module, *words):
         """Starts a program; it deregisters when it gets a line."""
-        home = f"-Duser.home={self.directory}/home-{name}"
-        path = f"{ROOT}/tests/interop/java/.build/{module}/*"
         log = open(self.directory / f"{name}.log", "a")
         self.programs[name] = subprocess.Popen(
-            [*JAVA, home, "-cp", path, "Registration", self.server, *words],
+            java(module, "Registration", self.server, *words, home=self.directory / f"home-{name}", memory="96m"),
             stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
         )
         self.processes.running[name] = self.programs[name]

@@ -4,14 +4,14 @@ import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.springframework.boot.WebApplicationType;
-import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.cloud.client.ServiceInstance;
 import org.springframework.cloud.client.discovery.DiscoveryClient;
 import org.springframework.context.ConfigurableApplicationContext;
 
 /** Consumer HOST:PORT APPLICATION: the instances that Spring's DiscoveryClient names, in turn. */
-@SpringBootApplication
+@EnableAutoConfiguration
 public class Consumer {
     public static void main(String[] arguments) {
         ConfigurableApplicationContext context = new SpringApplicationBuilder(Consumer.class)
