@@ -122,6 +122,11 @@ class Plane:
             assert answer.status in (200, 201), answer.status
 
 
+class Pods(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, address):
+        """Who calls may hang up."""
+
+
 class Pod(http.server.BaseHTTPRequestHandler):
     """Says which address was called."""
 
@@ -206,8 +211,7 @@ def run(server, names, directory):
         processes.start("zookeeper", *start)
         plane = Plane(directory, processes)
         for pod in PODS:
-            pods = http.server.ThreadingHTTPServer((pod, 8080), Pod)
-            threading.Thread(target=pods.serve_forever, daemon=True).start()
+            threading.Thread(target=Pods((pod, 8080), Pod).serve_forever, daemon=True).start()
         providers = PODS if any(name.startswith("dubbo") for name in names) else []
         for pod in providers:
             processes.start(f"provider-{pod}", *java("dubbo3", "Provider", "20880", "20881", pod, home=directory / pod))

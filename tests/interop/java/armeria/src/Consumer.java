@@ -3,6 +3,7 @@ import com.linecorp.armeria.client.endpoint.EndpointGroup;
 import com.linecorp.armeria.client.zookeeper.ZooKeeperDiscoverySpec;
 import com.linecorp.armeria.client.zookeeper.ZooKeeperEndpointGroup;
 import com.linecorp.armeria.common.SessionProtocol;
+import java.time.Duration;
 
 /** Consumer HOST:PORT SET CURATOR-BASE CURATOR-NAME LEGACY: each of the three registrations that Armeria reads. */
 public class Consumer {
@@ -14,7 +15,9 @@ public class Consumer {
     }
 
     private static void start(String name, String server, String path, ZooKeeperDiscoverySpec spec) {
-        EndpointGroup endpoints = ZooKeeperEndpointGroup.builder(server, path, spec).build();
+        // How long a call waits for an endpoint when there is none; 30 s if not told.
+        EndpointGroup endpoints =
+                ZooKeeperEndpointGroup.builder(server, path, spec).selectionTimeout(Duration.ofSeconds(1)).build();
         WebClient client = WebClient.of(SessionProtocol.HTTP, endpoints);
         Answers.of(name, () -> client.get("/").aggregate().join().contentUtf8());
     }
