@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod api_error;
+mod api_object;
 pub mod apply;
 pub mod cli;
 pub mod config;

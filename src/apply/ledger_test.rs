@@ -250,7 +250,8 @@ fn lists_are_compared_and_only_differences_are_looked_at() {
 #[test]
 fn a_companion_that_others_changed_is_made_sure_of_again() {
     let (list, directory) = (ZnodePath::new("/list").unwrap(), ZnodePath::new("/services/orders").unwrap());
-    let item = Companion { path: list.clone(), holds: Holds::Item("orders".to_owned()) };
+    let holds = Holds::Item { item: "orders".to_owned(), leaves: directory.clone() };
+    let item = Companion { path: list.clone(), holds };
     let mut wanted = desired(&[1]);
     wanted.companions.insert(item.clone());
     let mut ledger = synced(&[], &["a"]);

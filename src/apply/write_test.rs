@@ -301,8 +301,8 @@ async fn what_refers_to_content_that_cannot_be_had_is_not_written() {
         let holds = Holds::Content { data: "x".into(), needed_below };
         Companion { path: ZnodePath::new("/beside/content").unwrap(), holds }
     };
-    let item =
-        Companion { path: ZnodePath::new("/beside/list").unwrap(), holds: Holds::Item("a".to_owned()) };
+    let holds = Holds::Item { item: "a".to_owned(), leaves: ZnodePath::new("/s").unwrap() };
+    let item = Companion { path: ZnodePath::new("/beside/list").unwrap(), holds };
     for (refused, writes) in [
         (content("/s"), &["multi -/s/g v0"][..]),
         (content("/elsewhere"), &["multi +/s/c, =/s/s v0", "multi -/s/g v0"]),

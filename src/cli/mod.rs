@@ -62,6 +62,8 @@ enum Command {
     Diff(operator::SomeArgs),
     /// Tells why each endpoint of a Service is published, or is not, and which rule grants it.
     Explain(operator::OneArgs),
+    /// Removes what a bridge that is gone has left in ZooKeeper. Without --yes it tells what that is.
+    Gc(operator::GcArgs),
     /// Tells which znodes of a Service were written when, by whom and why.
     History(operator::OneArgs),
     /// Tells what should be in ZooKeeper.
@@ -72,6 +74,8 @@ enum Command {
     Server(server::Args),
     /// Tells who leads, with which sessions, and how far it is.
     Status(operator::Common),
+    /// Removes all that a stopped bridge has on both sides, its sessions first. Without --yes it tells what that is.
+    Uninstall(operator::UninstallArgs),
     /// Compares what a consumer sees with what is ready. Exit code 3 if that differs.
     Verify(operator::VerifyArgs),
 }
@@ -113,11 +117,13 @@ impl Cli {
                 Command::Demo(args) => demo::run(args).await?,
                 Command::Diff(args) => return operator::diff(args).await,
                 Command::Explain(args) => return operator::explain(args).await,
+                Command::Gc(args) => return operator::gc(args).await,
                 Command::History(args) => return operator::history(args).await,
                 Command::Plan(args) => return operator::plan(args).await,
                 Command::Run(args) => run::run(args).await?,
                 Command::Server(args) => server::run(args).await?,
                 Command::Status(args) => return operator::status(args).await,
+                Command::Uninstall(args) => return operator::uninstall(args).await,
                 Command::Verify(args) => return operator::verify(args).await,
             }
             Ok(ExitCode::SUCCESS)

@@ -143,8 +143,7 @@ pub(crate) fn bridge(
 ) -> anyhow::Result<Bridge> {
     let pool = PoolConfig {
         ensemble: config.zookeeper.ensemble()?,
-        fence: config.own("fence")?,
-        history: config.own("history")?,
+        own: config.own()?,
         records: config.history.records,
         limit: config.sessions.limit,
     };

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::ZnodePath;
 use crate::plan::{Roots, RuleMistake, Rules};
 use crate::reverse::plan::{Import, is_label};
+use crate::session::Own;
 
 use document::Document;
 pub use error::ConfigError;
@@ -123,7 +123,7 @@ impl Config {
     fn check(&self) -> Vec<ConfigError> {
         let mut wrong = Vec::new();
         wrong.extend(self.paths.check());
-        wrong.extend(self.own("fence").err());
+        wrong.extend(self.own().err());
         wrong.extend(self.history.check().err());
         wrong.extend(self.check_imports());
         wrong.extend(self.zookeeper.check().err());
@@ -201,18 +201,24 @@ impl Config {
         self.paths.roots()
     }
 
-    /// Our own directory of this name.
+    /// Our own directories.
     ///
     /// # Errors
     /// The path or the cluster's name is none.
-    pub fn own(&self, name: &str) -> Result<ZnodePath, ConfigError> {
-        let own = self.paths.own()?;
-        let bad = |reason: zk_wire::path::PathError| ConfigError::Value {
+    pub fn own(&self) -> Result<Own, ConfigError> {
+        self.own_of(&self.cluster)
+    }
+
+    /// The directories of the bridge of this cluster, whichever is ours.
+    ///
+    /// # Errors
+    /// The path or the cluster's name is none.
+    pub fn own_of(&self, cluster: &str) -> Result<Own, ConfigError> {
+        Own::new(&self.paths.own()?, cluster).map_err(|reason| ConfigError::Value {
             key: "cluster".to_owned(),
-            value: self.cluster.clone(),
+            value: cluster.to_owned(),
             reason: format!("cannot be part of a path: {reason}"),
-        };
-        own.child(&self.cluster).and_then(|cluster| cluster.child(name)).map_err(bad)
+        })
     }
 }
 

@@ -195,7 +195,7 @@ impl Target for Dubbo3 {
         let [mapping, metadata] = dubbo::beside(beside)?;
         let interfaces: BTreeSet<_> = self.providers.values().map(|provider| &provider.interface).collect();
         for interface in interfaces {
-            let holds = Holds::Item(self.application.clone());
+            let holds = Holds::Item { item: self.application.clone(), leaves: directory.clone() };
             companions.push(Companion { path: mapping.child(interface)?, holds });
         }
         let metadata = metadata.child(&self.application)?;
@@ -322,7 +322,8 @@ mod tests {
             let recorded: Value = serde_json::from_str(metadata).unwrap();
             let [mapping, written] = &*companions(&*target, &[port]) else { panic!("{release}") };
             assert_eq!(mapping.path.as_str(), "/dubbo/mapping/com.acme.OrderService");
-            assert_eq!(mapping.holds, Holds::Item("orders".to_owned()));
+            let leaves = path("/services/orders");
+            assert_eq!(mapping.holds, Holds::Item { item: "orders".to_owned(), leaves });
             let revision = recorded["revision"].as_str().unwrap();
             assert_eq!(written.path.as_str(), format!("/dubbo/metadata/orders/{revision}"));
             let Holds::Content { data, needed_below } = &written.holds else { panic!("{release}") };

@@ -1,11 +1,13 @@
 //! Persistent znodes beside the leaves, without which their consumers do not find them.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::ZnodePath;
 
 /// A persistent znode that must be there, with something in it. It is shared, by Services and with those who register
-/// themselves, so it is never deleted, and what others wrote in it stays.
+/// themselves, so no bridge deletes it while it runs, and what others wrote in it stays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Companion {
     /// Where.
@@ -27,7 +29,12 @@ pub enum Holds {
         needed_below: ZnodePath,
     },
     /// A list with commas of which this is an item.
-    Item(String),
+    Item {
+        /// The item.
+        item: String,
+        /// The leaves of whom it names.
+        leaves: ZnodePath,
+    },
 }
 
 impl Companion {
@@ -43,7 +50,7 @@ impl Companion {
         match &self.holds {
             Holds::Anything => Some(&self.path),
             Holds::Content { needed_below, .. } => Some(needed_below),
-            Holds::Item(_) => None,
+            Holds::Item { .. } => None,
         }
     }
 }
@@ -55,9 +62,9 @@ impl Holds {
         match self {
             Holds::Anything => None,
             Holds::Content { data, .. } => found.is_empty().then(|| data.clone()),
-            Holds::Item(item) => {
+            Holds::Item { item, .. } => {
                 let item = item.as_bytes();
-                if found.split(|&byte| byte == b',').any(|found| found.trim_ascii() == item) {
+                if items(found).any(|found| found.trim_ascii() == item) {
                     return None;
                 }
                 let separator: &[u8] = if found.is_empty() { b"" } else { b"," };
@@ -72,18 +79,49 @@ impl Holds {
         match self {
             Holds::Anything => Bytes::new(),
             Holds::Content { data, .. } => data.clone(),
-            Holds::Item(item) => item.clone().into(),
+            Holds::Item { item, .. } => item.clone().into(),
         }
     }
+}
+
+/// A list with commas without these items. What is left is as it was.
+#[must_use]
+pub fn without(list: &[u8], unwanted: &BTreeSet<&str>) -> Vec<u8> {
+    let unwanted = |item: &[u8]| unwanted.iter().any(|unwanted| unwanted.as_bytes() == item.trim_ascii());
+    items(list).filter(|item| !unwanted(item)).collect::<Vec<_>>().join(&b',')
+}
+
+fn items(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|&byte| byte == b',')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn orders() -> Holds {
+        let leaves = ZnodePath::new("/services/orders").unwrap();
+        Holds::Item { item: "orders".to_owned(), leaves }
+    }
+
+    #[test]
+    fn an_item_goes_and_the_others_stay_as_they_are() {
+        for (list, then) in [
+            ("orders", ""),
+            ("shop,orders", "shop"),
+            ("orders,shop", "shop"),
+            ("a, orders ,b,preorders", "a,b,preorders"),
+            ("orders, a,orders", " a"),
+            ("shop", "shop"),
+            ("", ""),
+        ] {
+            assert_eq!(without(list.as_bytes(), &BTreeSet::from(["orders"])), then.as_bytes(), "{list}");
+        }
+    }
+
     #[test]
     fn what_others_wrote_stays() {
-        let item = Holds::Item("orders".to_owned());
+        let item = orders();
         for (found, then) in [
             ("", Some("orders")),
             ("orders", None),
@@ -105,12 +143,12 @@ mod tests {
     #[test]
     fn it_is_written_once() {
         for found in [&b""[..], b",", b",,a", b"a b", b"\xff"] {
-            let item = Holds::Item("orders".to_owned());
+            let item = orders();
             let then = item.instead_of(found).unwrap();
             assert_eq!(item.instead_of(&then), None);
             assert!(then.starts_with(found));
         }
-        let item = Holds::Item("orders".to_owned());
+        let item = orders();
         assert_eq!(item.instead_of(&item.initial()), None);
     }
 }

@@ -111,15 +111,10 @@ impl Importer {
         namespace: &str,
         events: Events,
     ) -> Self {
-        let election = &config.leader_election;
-        let namespace = election.namespace.as_deref().unwrap_or(namespace);
         Importer {
             ensemble,
             imports: config.imports.clone(),
-            identity: Identity {
-                cluster: config.cluster.clone(),
-                lease: format!("{namespace}/{}", election.lease),
-            },
+            identity: Identity::of(config, namespace),
             client,
             leadership,
             events,

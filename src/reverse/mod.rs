@@ -13,10 +13,12 @@
 //!   pool has.
 
 mod cluster;
+mod imported;
 mod importer;
 mod objects;
 pub mod plan;
 mod watcher;
 mod writer;
 
+pub use imported::{Imported, ImportedError};
 pub use importer::{ImportError, ImportStatus, Importer};

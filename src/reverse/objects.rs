@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::plan::{
     Backends, Change, EndpointsThere, Members, OurService, ServiceThere, SliceThere, Source, Version,
 };
+use crate::config::Config;
 use crate::model::{Family, ServiceKey, ZnodePath};
 use crate::observe::decode::{MANAGED_BY, MANAGER, OUR_SLICES, OURSELVES, SERVICE_NAME};
 
@@ -33,6 +34,18 @@ const SERVICE: &str = "zoobridge.io/source-service";
 const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 impl Identity {
+    /// Of the bridge of this configuration, in this namespace.
+    pub(super) fn of(config: &Config, namespace: &str) -> Self {
+        let election = &config.leader_election;
+        let namespace = election.namespace.as_deref().unwrap_or(namespace);
+        Identity { cluster: config.cluster.clone(), lease: format!("{namespace}/{}", election.lease) }
+    }
+
+    /// Selects the Services of the bridges of this cluster, whichever Lease they have.
+    pub(super) fn selector(&self) -> String {
+        format!("{MANAGER}={OURSELVES},{CLUSTER}={}", self.cluster)
+    }
+
     /// The name and the whole of an object, without the precondition; `None` for what is deleted.
     pub(super) fn body(&self, key: &ServiceKey, change: &Change) -> Option<Value> {
         match change {

@@ -117,7 +117,7 @@ where
     api.patch(name, &parameters, &Patch::Apply(&body)).await.map_err(|error| failed(&error))
 }
 
-async fn delete<K>(
+pub(super) async fn delete<K>(
     client: &Client,
     key: &ServiceKey,
     name: &str,

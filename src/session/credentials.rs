@@ -1,6 +1,7 @@
 //! Where the sessions' ids and passwords are kept, so that the next leader resumes them and no consumer
 //! notices.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use zk_client::{Credentials, Password};
 use zk_wire::ids::{SessionId, Zxid};
 
 use crate::api_error::said;
+use crate::api_object::{delete_as_read, is_bare};
 
 /// A place for credentials. Whoever can read it can end the sessions.
 #[derive(Clone)]
@@ -49,7 +51,7 @@ pub enum CredentialError {
     /// The API server refused, or could not be reached.
     #[error("cannot {verb} secret {name}: {reason}")]
     Api {
-        /// read or write
+        /// read, write or remove
         verb: &'static str,
         /// The Secret.
         name: String,
@@ -115,6 +117,36 @@ impl CredentialStore {
         }
     }
 
+    /// What [`CredentialStore::remove`] removes, as it was read last: the Secret, or what we have in it.
+    #[must_use]
+    pub fn remains(&self) -> Option<String> {
+        let Place::Secret { last, .. } = &self.0 else { return None };
+        lock(last).secret.as_ref().and_then(remains)
+    }
+
+    /// Removes the Secret if it is as it was read: all of it if we made it, and else what we have in it.
+    ///
+    /// # Errors
+    /// See [`CredentialError`].
+    pub async fn remove(&self) -> Result<(), CredentialError> {
+        let Place::Secret { api, name, last } = &self.0 else { return Ok(()) };
+        let Some(mut secret) = lock(last).secret.take() else { return Ok(()) };
+        let removed = if is_ours(&secret) {
+            delete_as_read(api, &secret.metadata).await
+        } else if secret.data.as_mut().is_some_and(|data| data.remove(KEY).is_some()) {
+            api.replace(name, &PostParams::default(), &secret).await.map(drop)
+        } else {
+            Ok(())
+        };
+        match removed {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                Err(CredentialError::Conflict { name: name.clone() })
+            }
+            removed => removed.map_err(|error| failed("remove", name, &error)),
+        }
+    }
+
     /// Replaces what is kept. A change by somebody else since it was last read or written is a conflict; the
     /// Secret's other data, labels and owners stay.
     ///
@@ -159,6 +191,24 @@ impl CredentialStore {
             }
         }
     }
+}
+
+fn remains(secret: &Secret) -> Option<String> {
+    let ObjectMeta { namespace, name, .. } = &secret.metadata;
+    let [namespace, name] = [namespace, name].map(|part| part.as_deref().unwrap_or_default());
+    match is_ours(secret) {
+        true => Some(format!("Secret {namespace}/{name}")),
+        false if secret.data.as_ref()?.contains_key(KEY) => {
+            Some(format!("{KEY} of Secret {namespace}/{name}"))
+        }
+        false => None,
+    }
+}
+
+/// Has it nothing but what we write?
+fn is_ours(secret: &Secret) -> bool {
+    let keys = secret.data.iter().flat_map(BTreeMap::keys);
+    is_bare(&secret.metadata) && keys.eq([KEY])
 }
 
 /// After a conflict: perhaps it was ourselves, and only the answer was lost.
@@ -244,8 +294,6 @@ fn decode(secret: &Secret, name: &str) -> Result<Vec<Credentials>, CredentialErr
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn secret(json: &[u8]) -> Secret {
@@ -263,6 +311,29 @@ mod tests {
         for foreign in [Some(secret(b"c")), Some(Secret::default()), None] {
             let error = adopt(&tried(), foreign, &content("b"), "s").unwrap_err();
             assert!(matches!(error, CredentialError::Conflict { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_with_something_of_others_is_not_removed_as_a_whole() {
+        let ours = secret(b"[]");
+        let mut others = ours.clone();
+        others.data.as_mut().unwrap().insert("theirs".to_owned(), ByteString(Vec::new()));
+        let mut prepared = ours.clone();
+        prepared.metadata.labels = Some([("app".to_owned(), "zoobridge".to_owned())].into());
+        for (secret, expected) in [
+            (Some(ours), Some("Secret n/s")),
+            (Some(others), Some("sessions.json of Secret n/s")),
+            (Some(prepared), Some("sessions.json of Secret n/s")),
+            (Some(Secret::default()), None),
+            (None, None),
+        ] {
+            let secret = secret.map(|mut secret: Secret| {
+                secret.metadata.namespace = Some("n".to_owned());
+                secret.metadata.name = Some("s".to_owned());
+                secret
+            });
+            assert_eq!(secret.as_ref().and_then(remains).as_deref(), expected);
         }
     }
 

@@ -1,13 +1,15 @@
-//! Persistent directories, created when they are needed and never deleted: consumers watch them.
+//! Our own directories, created when they are needed.
 
-use zk_client::{RequestError, Session};
+use zk_client::{MultiFailure, RequestError, Session};
 use zk_wire::acl::Acl;
 use zk_wire::codes::{CreateMode, ErrorCode};
+use zk_wire::multi::WriteOp;
+use zk_wire::request::CreateRequest;
 
 use crate::model::ZnodePath;
 
-/// Creates a directory and those above it, with no data. It may exist already; then nothing is written. Tells whether
-/// there may be something in it.
+/// Creates a directory and those above it, with no data. It may exist already; then nothing is written. What is
+/// missing is created in one transaction: whoever reads it later sees by the czxid that it came together.
 ///
 /// # Errors
 /// The server refused, or the connection was lost.
@@ -16,25 +18,39 @@ pub(super) async fn ensure(
     directory: &ZnodePath,
     acl: &[Acl],
     above: &[Acl],
-) -> Result<bool, RequestError> {
-    if let Some(stat) = session.exists(directory.as_str()).await? {
-        return Ok(stat.num_children > 0);
+) -> Result<(), RequestError> {
+    if session.exists(directory.as_str()).await?.is_some() {
+        return Ok(());
     }
-    let mut may_hold = false;
-    let mut missing = vec![(directory.clone(), acl)];
-    while let Some((path, acl)) = missing.last().cloned() {
-        let created = session.create(path.as_str(), "", acl.to_vec(), CreateMode::Persistent).await;
-        match (created, path.parent()) {
-            (Err(RequestError::Refused(ErrorCode::NoNode)), Some(parent)) => {
-                missing.push((parent, above));
-            }
-            (created @ (Ok(_) | Err(RequestError::Refused(ErrorCode::NodeExists))), _) => {
-                // Of the last one that is the answer: somebody else may have been faster.
-                may_hold = created.is_err();
+    let mut missing = vec![directory.clone()];
+    while let Some(top) = missing.last() {
+        let creates = missing.iter().rev().map(|path| {
+            let acl = if path == directory { acl } else { above };
+            create(path, bytes::Bytes::new(), acl)
+        });
+        match session.multi(creates.collect()).await {
+            Ok(_) => return Ok(()),
+            Err(RequestError::Multi(MultiFailure { code: ErrorCode::NoNode, .. })) => match top.parent() {
+                Some(parent) => missing.push(parent),
+                None => return Err(RequestError::Refused(ErrorCode::NoNode)),
+            },
+            // Somebody else has made the uppermost meanwhile.
+            Err(RequestError::Multi(MultiFailure { code: ErrorCode::NodeExists, .. })) => {
                 missing.pop();
             }
-            (Err(error), _) => return Err(error),
+            Err(RequestError::Multi(MultiFailure { code, .. })) => return Err(RequestError::Refused(code)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(may_hold)
+    Ok(())
+}
+
+/// The op that creates a persistent znode.
+pub(super) fn create(path: &ZnodePath, data: bytes::Bytes, acl: &[Acl]) -> WriteOp {
+    WriteOp::Create2(CreateRequest {
+        path: path.to_string(),
+        data: Some(data),
+        acl: acl.to_vec(),
+        mode: CreateMode::Persistent,
+    })
 }

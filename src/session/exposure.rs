@@ -113,7 +113,7 @@ impl Shared {
         let ours = self.ours(&session).await?;
         let leaves: Vec<_> = self.ephemerals().await?.into_iter().flat_map(|(_, paths)| paths).collect();
         let directories = lock(&self.watched).iter().cloned().collect();
-        let fence = &self.config.fence;
+        let fence = &self.config.own.fence;
         Ok(Exposure {
             directories: open(&session, directories, perms::DELETE, &ours).await?,
             leaves: open(&session, leaves, perms::WRITE, &ours).await?,

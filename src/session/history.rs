@@ -97,10 +97,10 @@ impl Subject {
 impl Shared {
     /// Finds out which records there are.
     pub(super) async fn load_history(&self, session: &Session) -> Result<(), RequestError> {
-        let names = match session.children(self.config.history.as_str()).await {
+        let names = match session.children(self.config.own.history.as_str()).await {
             Ok(children) => children.unwrap_or_default().0,
             Err(RequestError::Refused(code)) => {
-                tracing::warn!(path = %self.config.history, "no history is kept: {code}");
+                tracing::warn!(path = %self.config.own.history, "no history is kept: {code}");
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -119,7 +119,7 @@ impl Shared {
     /// The op that creates a record.
     pub(super) fn create(&self, record: &Record) -> WriteOp {
         WriteOp::Create2(CreateRequest {
-            path: format!("{}/{}", self.config.history, name(record.number, record.note.subject)),
+            path: format!("{}/{}", self.config.own.history, name(record.number, record.note.subject)),
             data: Some(record.note.data.clone()),
             acl: self.config.ensemble.acls.own.clone(),
             mode: CreateMode::Persistent,
@@ -129,7 +129,7 @@ impl Shared {
     /// A record was refused. What may be tried instead; `None` if the change has to do without.
     pub(super) async fn another(&self, record: Record, code: ErrorCode, session: &Session) -> Option<Record> {
         let Record { note, number, attempts } = record;
-        let directory = &self.config.history;
+        let directory = &self.config.own.history;
         let again = match code {
             _ if attempts == ATTEMPTS => None,
             // Somebody else's; ours have a number each.
@@ -168,7 +168,7 @@ impl Shared {
             let Some(check) = lock(&self.fence).as_ref().map(Fence::check) else { return };
             let delete = |name: &String| {
                 WriteOp::Delete(DeleteRequest {
-                    path: format!("{}/{name}", self.config.history),
+                    path: format!("{}/{name}", self.config.own.history),
                     version: -1,
                 })
             };
@@ -248,7 +248,7 @@ pub(super) fn name(number: u64, Subject(subject): Subject) -> String {
     format!("{number:010}-{subject:08x}")
 }
 
-fn parse(text: &str) -> Option<(u64, Subject)> {
+pub(super) fn parse(text: &str) -> Option<(u64, Subject)> {
     let (number, subject) = text.split_once('-')?;
     let parsed = (number.parse().ok()?, Subject(u32::from_str_radix(subject, 16).ok()?));
     (name(parsed.0, parsed.1) == text).then_some(parsed)

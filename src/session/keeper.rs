@@ -236,6 +236,7 @@ impl Shared {
         if tokio::time::timeout(SAVE_BEFORE_USE, saving).await.is_err() {
             tracing::warn!(session = %session.credentials().id, "using a session whose credentials are not kept yet");
         }
+        self.tell_of(&session).await;
         let session = Arc::new(session);
         slot.session.send_replace(Some(Arc::clone(&session)));
         self.tell(PoolEvent::Expired(expired)).await?;
@@ -293,6 +294,7 @@ impl Shared {
             .await
             .map_err(|_| PoolError::Credentials(CredentialError::Timeout))??;
         tracing::info!(session = %session.credentials().id, sessions = sessions.len(), "session opened");
+        self.tell_of(&session).await;
         self.keep(session, events, connector);
         // Whoever saves next must see it.
         drop(saving);

@@ -13,6 +13,7 @@
 mod acls;
 mod budget;
 mod companions;
+mod created;
 mod credentials;
 mod directories;
 mod ensemble;
@@ -22,11 +23,15 @@ mod history;
 mod identity;
 mod keeper;
 mod leadership;
+mod leftovers;
 mod lister;
 mod look;
+mod members;
 mod metrics;
+mod own;
 mod owned;
 mod pool;
+mod removal;
 mod slots;
 mod take_over;
 mod tree;
@@ -39,10 +44,13 @@ pub use ensemble::Ensemble;
 pub use history::{Note, Subject};
 pub use identity::{IdentityError, IdentityFiles, TlsFiles};
 pub use leadership::Leadership;
+pub use leftovers::{Kept, Leftovers, What};
 pub use metrics::SessionMetrics;
+pub use own::Own;
 pub(crate) use owned::stranger;
 pub use owned::{Inherited, Look, Owned, Sighting, Suspect};
 pub use pool::{
     PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,
 };
+pub use removal::{RemovalError, Remover};
 pub use tree::{Tree, Znode};

@@ -16,7 +16,6 @@ use zk_wire::reply::WatcherEvent;
 use zk_wire::stat::Stat;
 
 use super::budget::{OverBudget, Placement, cost, place};
-use super::companions;
 use super::credentials::{CredentialError, CredentialStore};
 use super::ensemble::Ensemble;
 use super::fence::Fence;
@@ -24,6 +23,7 @@ use super::history::Note;
 use super::leadership::Leadership;
 use super::lister::Lister;
 use super::metrics::{Kinds, SessionMetrics};
+use super::own::Own;
 use super::owned::{Inherited, Look, Sighting, Suspect};
 use super::slots::{Shared, lock};
 use crate::model::{Companion, ZnodePath};
@@ -33,11 +33,9 @@ use crate::model::{Companion, ZnodePath};
 pub struct PoolConfig {
     /// Where, as whom, and open to whom.
     pub ensemble: Ensemble,
-    /// The directory of the fence.
-    pub fence: ZnodePath,
-    /// The directory of the history.
-    pub history: ZnodePath,
-    /// At most about so many records are kept in it; with 0 none is written.
+    /// Where we have our own znodes.
+    pub own: Own,
+    /// At most about so many records of what was written are kept; with 0 none is written.
     pub records: usize,
     /// At most so many sessions.
     pub limit: usize,
@@ -411,7 +409,7 @@ impl Sessions for Pool {
         lock(&self.0.watched).insert(companion.path.clone());
         // Watched before it is read: no change goes unseen.
         session.add_watch(companion.path.as_str(), AddWatchMode::PersistentRecursive).await?;
-        match companions::ensure(&session, companion, &self.0.config.ensemble.acls.parents).await? {
+        match self.0.ensure(&session, companion).await? {
             true => self.0.list(&companion.path).await,
             false => Ok(Vec::new()),
         }

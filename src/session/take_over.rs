@@ -72,7 +72,7 @@ impl Shared {
         let what = "set up the fence";
         let first = self.first().await.map_err(|_| TakeOverError::Lost(what))?;
         let acls = &self.config.ensemble.acls;
-        let fence = Fence::take_over(&first, &self.config.fence, acls).await.map_err(failed(what))?;
+        let fence = Fence::take_over(&first, &self.config.own.fence, acls).await.map_err(failed(what))?;
         *lock(&self.fence) = Some(fence);
         let what = "list the records of the history";
         self.load_history(&first).await.map_err(failed(what))?;
@@ -80,6 +80,7 @@ impl Shared {
         let mut inherited = Inherited::new();
         for (session, paths) in self.ephemerals().await.map_err(|error| TakeOverError::of(error, what))? {
             let attached = self.attached(session).await.map_err(|error| TakeOverError::of(error, what))?;
+            self.tell_of(&attached).await;
             let what = "read a session's ephemerals";
             let reads = paths.iter().map(|path| read(&attached, path));
             let found = futures::future::try_join_all(reads).await.map_err(failed(what))?;
@@ -93,15 +94,16 @@ impl Shared {
         Ok(inherited)
     }
 
-    /// All ephemerals of all sessions, behind everything that any server had committed when it was asked.
+    /// All leaves of all sessions, behind everything that any server had committed when it was asked.
     pub(super) async fn ephemerals(&self) -> Result<Vec<(SessionId, Vec<ZnodePath>)>, WriteError> {
         let listings = self.slots().into_iter().map(|slot| async move {
             let session = self.wait(&slot).await?;
             session.sync("/").await?;
             let paths = session.ephemerals("/").await?;
-            // What is not a path of ours is nothing that we have created.
-            let paths = paths.iter().filter_map(|path| ZnodePath::new(path).ok()).collect();
-            Ok((session.credentials().id, paths))
+            // What is not a path of ours is nothing that we have created; and what tells of the session is no leaf.
+            let paths = paths.iter().filter_map(|path| ZnodePath::new(path).ok());
+            let leaves = paths.filter(|path| !path.is_below(&self.config.own.root)).collect();
+            Ok((session.credentials().id, leaves))
         });
         futures::future::try_join_all(listings).await
     }

@@ -72,11 +72,8 @@ impl Tree {
 
     /// The znodes right below this one.
     pub fn children(&self, of: &ZnodePath) -> impl Iterator<Item = (&ZnodePath, &Znode)> {
-        let below = self
-            .znodes
-            .range(of.clone()..)
-            .skip(1)
-            .take_while(|(path, _)| path.as_str().starts_with(of.as_str()));
+        let below =
+            self.znodes.range(of.clone()..).take_while(|(path, _)| path.as_str().starts_with(of.as_str()));
         below.filter(|(path, _)| path.parent().as_ref() == Some(of))
     }
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod operators;
 #[path = "../planner/population.rs"]
 mod population;
+mod removal;
 mod replicas;
 mod scrape;
 mod tenants;

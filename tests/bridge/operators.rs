@@ -47,7 +47,7 @@ impl Files {
         std::fs::write(self.dir.path().join("zoobridge.yaml"), config).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> std::process::Command {
+    pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_zoobridge"));
         command
             .args(args)

@@ -172,8 +172,7 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let pool = PoolStart {
         config: PoolConfig {
             ensemble: zookeeper.ensemble().unwrap(),
-            fence: cluster.config.own("fence").unwrap(),
-            history: cluster.config.own("history").unwrap(),
+            own: cluster.config.own().unwrap(),
             records: 0,
             limit: 1,
         },

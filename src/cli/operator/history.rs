@@ -25,7 +25,7 @@ struct Entry {
 /// Only ZooKeeper is asked: the Service may be gone.
 pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
     let config = args.common.load()?;
-    let directory = config.own("history")?;
+    let directory = config.own()?.history;
     let reader = session(&config).await?;
     let service = args.service.to_string();
     let kept = Subject::of(&service).records(&reader, &directory).await;

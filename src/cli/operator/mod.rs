@@ -1,14 +1,17 @@
 //! The operators' tools: what the bridge makes of what is there now, told without doing it. They read both sides
-//! once and then ask the daemon's own engine.
+//! once and then ask the daemon's own engine. `gc` and `uninstall` are the only ones that write, and only if told to.
 
 mod diff;
 mod dry_run;
 mod explain;
+mod gc;
 mod history;
 mod plan;
+mod removed;
 mod sight;
 mod status;
 mod table;
+mod uninstall;
 mod verify;
 
 use std::process::ExitCode;
@@ -16,9 +19,11 @@ use std::process::ExitCode;
 pub(super) use diff::run as diff;
 pub(super) use dry_run::run as dry_run;
 pub(super) use explain::run as explain;
+pub(super) use gc::{Args as GcArgs, run as gc};
 pub(super) use history::run as history;
 pub(super) use plan::run as plan;
 pub(super) use status::run as status;
+pub(super) use uninstall::{Args as UninstallArgs, run as uninstall};
 pub(super) use verify::{Args as VerifyArgs, run as verify};
 
 use super::ConfigFile;

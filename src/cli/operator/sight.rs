@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use futures::StreamExt;
 use kube::Client;
-use zk_client::{Options, Permit, Session};
+use zk_client::{AttachError, Opening, Options, Permit, Session};
 use zk_wire::ids::SessionId;
 
 use crate::apply::{Rehearsal, Rehearsed};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::AddressKind;
 use crate::observe::watch::observations;
 use crate::observe::{Store, WatchMetrics};
-use crate::session::Tree;
+use crate::session::{AttemptError, Tree};
 
 /// What is in Kubernetes and in ZooKeeper, and what the bridge would do about it.
 pub(super) struct Sight {
@@ -85,18 +85,25 @@ pub(super) async fn there(
 
 /// A session of its own, with the bridge's identities.
 pub(super) async fn session(config: &Config) -> anyhow::Result<Session> {
+    let opening = config.zookeeper.ensemble()?.new_session();
+    attached(config, opening).await?.context("a new session has expired before it was there")
+}
+
+/// A session with the bridge's identities; `None` if it has expired.
+pub(super) async fn attached(config: &Config, opening: Opening) -> anyhow::Result<Option<Session>> {
     let ensemble = config.zookeeper.ensemble()?;
     let mut connector = ensemble.connector(0);
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let permit = std::future::ready(Permit::grant());
-        let attached = ensemble.attach(&mut connector, permit, ensemble.new_session(), Options::default());
+        let attached = ensemble.attach(&mut connector, permit, opening.clone(), Options::default());
         match attached.await {
             Ok((session, mut events)) => {
                 // Nothing is watched; what comes is let through.
                 tokio::spawn(async move { while events.recv().await.is_some() {} });
-                return Ok(session);
+                return Ok(Some(session));
             }
+            Err(AttemptError::Attach(AttachError::Expired(_))) => return Ok(None),
             Err(error) => last = Some(error),
         }
     }

@@ -74,7 +74,7 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
         renewed: spec.renew_time.map(|time| time.0.to_string()),
         transitions: spec.lease_transitions,
     };
-    let directory = config.own("fence")?;
+    let directory = config.own()?.fence;
     let reader = session(&config).await?;
     let fences = reader.children(directory.as_str()).await?.unwrap_or_default().0;
     let mut fence = None;
