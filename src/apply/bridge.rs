@@ -22,7 +22,7 @@ use super::record::Notes;
 use super::write::{End, Outcome, write};
 use crate::model::{AddressKind, Known, Origin, ServiceKey, ZnodePath};
 use crate::observe::{Observation, Store};
-use crate::plan::{Desired, Drains, Evidence, Given, Roots, Rules, causes, desired};
+use crate::plan::{Desired, Drains, Evidence, Given, Policy, Roots, Rules, causes, desired};
 use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Sighting, Started, Suspect};
 
 /// The forward direction: Kubernetes' Services into ZooKeeper's znodes.
@@ -31,6 +31,7 @@ use crate::session::{Look, Pool, PoolEnd, PoolError, PoolEvent, PoolStart, Sight
 pub struct Bridge {
     rules: watch::Receiver<Rules>,
     roots: Roots,
+    policy: Policy,
     pool: PoolStart,
     events: Events,
     instruments: Instruments,
@@ -171,7 +172,14 @@ impl Bridge {
         instruments: Instruments,
     ) -> Self {
         let events = instruments.events(client);
-        Bridge { rules, roots, pool, events, instruments, started: watch::Sender::default() }
+        let policy = Policy::default();
+        Bridge { rules, roots, policy, pool, events, instruments, started: watch::Sender::default() }
+    }
+
+    /// It may do no more than this allows.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Bridge { policy, ..self }
     }
 
     /// The pool, once this process leads and it has been started. It is gone when the bridge ends.
@@ -197,7 +205,8 @@ impl Bridge {
         observe: impl Fn() -> S,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules: mut new_rules, roots, pool, events, instruments, started: pool_started } = self;
+        let Bridge { rules: mut new_rules, roots, policy, pool, events, instruments, started: pool_started } =
+            self;
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observe());
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
@@ -231,7 +240,7 @@ impl Bridge {
         observations.set(observe());
         let rules = new_rules.borrow_and_update().clone();
         let leader = Leader {
-            ledger: Ledger::new(roots.clone(), inherited),
+            ledger: Ledger::new(roots.clone(), inherited).under(policy),
             neighbours: Neighbours::new(roots.clone()),
             rules,
             new_rules,

@@ -21,13 +21,14 @@ use zk_wire::ids::SessionId;
 use super::queue::Queue;
 use crate::format::Format;
 use crate::model::{Companion, Holds, Known, ServiceKey, ZnodePath};
-use crate::plan::{Cause, Changes, Desired, Refusal, Roots, diff};
+use crate::plan::{Cause, Changes, Desired, Policy, Refusal, Roots, diff};
 use crate::session::{Inherited, Look, Owned, Suspect};
 
 /// The bridge's memory.
 #[derive(Debug)]
 pub(super) struct Ledger {
     roots: Roots,
+    policy: Policy,
     leaves: BTreeMap<ZnodePath, Leaf>,
     accounts: BTreeMap<ServiceKey, Account>,
     /// Companions that are as they must be, with the Services that want them.
@@ -146,6 +147,7 @@ impl Ledger {
         let leaf = |owned| Leaf { there: There::Ours(owned), ..Leaf::default() };
         Ledger {
             roots,
+            policy: Policy::default(),
             leaves: inherited.into_iter().map(|(path, owned)| (path, leaf(owned))).collect(),
             accounts: BTreeMap::new(),
             companions: BTreeMap::new(),
@@ -156,6 +158,11 @@ impl Ledger {
             wants_lists: false,
             generation: 0,
         }
+    }
+
+    /// What may be written.
+    pub(super) fn under(self, policy: Policy) -> Self {
+        Ledger { policy, ..self }
     }
 
     /// The first list of Services is complete.
@@ -209,6 +216,8 @@ impl Ledger {
         };
         let mut changes = diff(&Known::Known(desired), &held, &self.roots, exists);
         self.hand_over(key, &mut changes);
+        // What stays may still change hands.
+        self.policy.limit(&mut changes);
         let account = self.accounts.entry(key.clone()).or_default();
         if changes.is_empty() {
             account.written.clear();

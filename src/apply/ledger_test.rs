@@ -246,6 +246,28 @@ fn lists_are_compared_and_only_differences_are_looked_at() {
     assert_eq!(lasts(ledger.plan(&nobody(), Desired::default()).unwrap().changes.gone), ["3:80"]);
 }
 
+/// Under a policy what is not wanted any more stays, may change hands, and goes as soon as it may.
+#[test]
+fn what_may_not_be_deleted_stays_with_its_service() {
+    let mut ledger = synced(&[7], &["a"]).under(Policy::UpsertOnly);
+    let change = publish(&mut ledger, "a", &[1, 2]).unwrap();
+    assert_eq!(lasts(change.changes.creates.into_keys()), ["1:80", "2:80"]);
+    due(&mut ledger);
+    assert_eq!(ledger.plan(&nobody(), Desired::default()), None);
+    let change = publish(&mut ledger, "a", &[2, 3]).unwrap();
+    assert_eq!(lasts(change.changes.creates.into_keys()), ["3:80"]);
+    assert_eq!(change.changes.gone, BTreeSet::new());
+    assert_eq!(publish(&mut ledger, "a", &[2, 3]), None);
+    // Another Service wants what is left.
+    assert_eq!(publish(&mut ledger, "b", &[1]), None);
+    assert_eq!(publish(&mut ledger, "a", &[2, 3]), None);
+    assert!(due(&mut ledger).contains(&"b".to_owned()));
+    assert_eq!(publish(&mut ledger, "b", &[1]), None);
+    ledger = ledger.under(Policy::Sync);
+    assert_eq!(lasts(publish(&mut ledger, "b", &[]).unwrap().changes.gone), ["1:80"]);
+    assert_eq!(lasts(ledger.plan(&nobody(), Desired::default()).unwrap().changes.gone), ["7:80"]);
+}
+
 /// What a companion holds may be taken away by a stranger; what a directory holds is nobody's business.
 #[test]
 fn a_companion_that_others_changed_is_made_sure_of_again() {

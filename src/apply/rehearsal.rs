@@ -19,7 +19,7 @@ use super::neighbours::Neighbours;
 use super::write::{End, write};
 use crate::model::{Known, ServiceKey, ZnodePath};
 use crate::observe::Store;
-use crate::plan::{Desired, Drains, Explained, Given, Refusal, Roots, Rules, desired, explain};
+use crate::plan::{Desired, Drains, Explained, Given, Policy, Refusal, Roots, Rules, desired, explain};
 use crate::session::Tree;
 
 /// A bridge that only imagines its writes.
@@ -60,6 +60,12 @@ impl Rehearsal {
             nothing: Drains::new(),
             is_synced: false,
         }
+    }
+
+    /// It may do no more than this allows.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Rehearsal { ledger: self.ledger.under(policy), ..self }
     }
 
     /// These Services may look different now.

@@ -148,7 +148,7 @@ pub(crate) fn bridge(
         limit: config.sessions.limit,
     };
     let pool = PoolStart { config: pool, store, leadership };
-    Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()))
+    Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()).under(config.policy))
 }
 
 /// An importer as the configuration wants it; it may have nothing to do. `namespace` is the one that the bridge

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::plan::{Roots, RuleMistake, Rules};
+use crate::plan::{Policy, Roots, RuleMistake, Rules};
 use crate::reverse::plan::{Import, is_label};
 use crate::session::Own;
 
@@ -56,6 +56,9 @@ pub struct Config {
     /// Where metrics and health are served.
     #[serde(default)]
     pub http: Http,
+    /// What may be done to leaves that are there.
+    #[serde(default)]
+    pub policy: Policy,
     /// Who may publish what.
     pub rules: Rules,
     /// What is registered and becomes Services.

@@ -15,6 +15,7 @@ fn the_sample_parses_and_shows_the_defaults() {
     assert_eq!(config.leader_election.enabled, short.leader_election.enabled);
     assert_eq!(config.http.address, short.http.address);
     assert_eq!(config.history.records, short.history.records);
+    assert_eq!(config.policy, short.policy);
     assert_eq!(config.own().unwrap().fence.as_str(), "/zoobridge/kubernetes/fence");
 }
 

@@ -8,6 +8,7 @@ mod imports;
 mod many;
 mod metrics;
 mod operators;
+mod policies;
 #[path = "../planner/population.rs"]
 mod population;
 mod removal;

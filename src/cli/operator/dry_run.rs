@@ -26,7 +26,8 @@ pub(in crate::cli) async fn run(
     namespace: &str,
 ) -> anyhow::Result<()> {
     let (tree, ours) = there(config, client, namespace).await?;
-    let mut rehearsal = Rehearsal::new(rules.borrow_and_update().clone(), config.roots()?, tree, ours);
+    let mut rehearsal =
+        Rehearsal::new(rules.borrow_and_update().clone(), config.roots()?, tree, ours).under(config.policy);
     let nodes = config.rules.grant_any(AddressKind::Node);
     let mut store = if nodes { Store::with_nodes() } else { Store::default() };
     let metrics = WatchMetrics::default();

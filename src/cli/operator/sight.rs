@@ -37,7 +37,7 @@ impl Sight {
         let (store, there) = tokio::try_join!(services(config, client), there(config, client, namespace))?;
         let (tree, ours) = there;
         let (rules, roots) = (config.rules.clone(), config.roots()?);
-        let mut rehearsal = Rehearsal::new(rules, roots, tree.clone(), ours.clone());
+        let mut rehearsal = Rehearsal::new(rules, roots, tree.clone(), ours.clone()).under(config.policy);
         let rehearsed = rehearsal.settle(&store).await;
         Ok(Sight { store, tree, ours, rehearsal, rehearsed })
     }
