@@ -45,7 +45,14 @@ impl Subject for ServerSubject {
     }
 
     async fn families(&self) -> Result<Vec<MetricFamily>, &'static str> {
-        let mut families: Vec<MetricFamily> = self.metrics().await?.iter().map(family).collect();
+        // A set has no members yet on a server that nobody has used, and the encoder refuses a family without any.
+        let mut families: Vec<MetricFamily> = self
+            .metrics()
+            .await?
+            .iter()
+            .map(family)
+            .filter(|family| !family.get_metric().is_empty())
+            .collect();
         families.extend(self.process.gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         Ok(families)
@@ -55,7 +62,9 @@ impl Subject for ServerSubject {
 fn family(metric: &Metric) -> MetricFamily {
     let (kind, metrics) = match &metric.value {
         Value::Gauge(number) => (MetricType::GAUGE, vec![gauge(*number)]),
-        Value::Gauges(members) => (MetricType::GAUGE, members.iter().map(keyed).collect()),
+        Value::Gauges(members) => (MetricType::GAUGE, keyed(members, |number| gauge(Number::Whole(*number)))),
+        Value::Counters(members) => (MetricType::COUNTER, keyed(members, |count| counter(*count))),
+        Value::Summaries(members) => (MetricType::SUMMARY, keyed(members, |spread| summary(spread, &[]))),
         Value::Counter(count) => (MetricType::COUNTER, vec![counter(*count)]),
         Value::Summary(spread) => (MetricType::SUMMARY, vec![summary(spread, &[])]),
         Value::Distribution(spread, quantiles) => {
@@ -82,14 +91,17 @@ fn gauge(number: Number) -> proto::Metric {
     metric
 }
 
-/// A member of a set; Apache's label is `key`.
-fn keyed((key, number): &(String, i64)) -> proto::Metric {
-    let mut label = proto::LabelPair::default();
-    label.set_name("key".to_owned());
-    label.set_value(key.clone());
-    let mut metric = gauge(Number::Whole(*number));
-    metric.set_label(vec![label]);
-    metric
+/// The members of a set; Apache's label is `key`.
+fn keyed<T>(members: &[(String, T)], value: impl Fn(&T) -> proto::Metric) -> Vec<proto::Metric> {
+    let member = |(key, number): &(String, T)| {
+        let mut label = proto::LabelPair::default();
+        label.set_name("key".to_owned());
+        label.set_value(key.clone());
+        let mut metric = value(number);
+        metric.set_label(vec![label]);
+        metric
+    };
+    members.iter().map(member).collect()
 }
 
 fn counter(count: u64) -> proto::Metric {

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import NoNodeError, QuotaExceededError
 from prometheus_client.parser import text_string_to_metric_families
 
 # Of what goes on inside of Apache's server and has no counterpart here, or is not counted.
@@ -20,16 +20,18 @@ UNCOUNTED = {
     "ack_latency", "close_session_prep_time", "insecure_admin_count", "learner_handler_qp_size",
     "learner_handler_qp_time_ms", "outstanding_changes_queued", "outstanding_changes_removed",
     "prep_process_time", "prep_processor_queue_size", "prep_processor_queue_time_ms", "proposal_process_time",
-    "quota_exceeded_error_per_namespace", "read_final_proc_time_ms", "read_per_namespace", "restore_time",
-    "startup_txns_loaded",
-    "socket_closing_time", "startup_snap_load_time", "startup_txns_load_time",
+    "read_final_proc_time_ms", "restore_time", "startup_txns_loaded", "socket_closing_time", "startup_snap_load_time", "startup_txns_load_time",
     "sync_processor_queue_and_flush_time_ms", "sync_processor_queue_flush_time_ms", "sync_processor_queue_size",
     "sync_processor_queue_time_ms", "tls_handshake_exceeded", "unsuccessful_handshake", "write_final_proc_time_ms",
-    "write_per_namespace", "jvm_pause_time_ms", "quota_bytes_limit_per_namespace",
-    "quota_bytes_usage_per_namespace", "quota_count_limit_per_namespace", "quota_count_usage_per_namespace",
+    "jvm_pause_time_ms",
+}  # fmt: skip
+PER_NAMESPACE = {
+    "read_per_namespace", "write_per_namespace", "quota_exceeded_error_per_namespace",
+    "quota_bytes_limit_per_namespace", "quota_bytes_usage_per_namespace", "quota_count_limit_per_namespace",
+    "quota_count_usage_per_namespace",
 }  # fmt: skip
 # What is the same number, whichever server counts.
-SAME = {
+SAME = PER_NAMESPACE | {
     "server_state", "znode_count", "watch_count", "ephemerals_count", "approximate_data_size", "global_sessions",
     "local_sessions", "num_alive_connections", "connection_request_count", "outstanding_requests",
     "connection_drop_probability", "node_created_watch_count", "digest_mismatches_count", "packets_received",
@@ -98,6 +100,16 @@ def work(port):
         client.get("/ops/absent")
     except NoNodeError:
         pass
+    for top, limits in (("soft", b"count=1,bytes=-1"), ("hard", b"count=-1,bytes=-1=;countHardLimit=1")):
+        client.create(f"/{top}", b"12")
+        client.create(f"/zookeeper/quota/{top}/zookeeper_limits", limits, makepath=True)
+        client.create(f"/zookeeper/quota/{top}/zookeeper_stats", b"count=0,bytes=0")
+        try:
+            client.create(f"/{top}/one", b"3")
+        except QuotaExceededError:
+            check("who is refused", "hard", top)
+    client.get("/soft/one")
+    client.get_children("/hard")
     return client
 
 
@@ -208,6 +220,10 @@ def compare_metrics(theirs, ours):
     check("metrics: types", {n: apache[n].type for n in both}, {n: zoobridge[n].type for n in both})
     for name in ("znode_count", "watch_count", "ephemerals_count", "approximate_data_size", "global_sessions"):
         check(f"metrics: {name}", apache[name].samples[0].value, zoobridge[name].samples[0].value)
+    for name in PER_NAMESPACE:
+        # Ours have no median.
+        samples = [[one for one in of[name].samples if "quantile" not in one.labels] for of in (apache, zoobridge)]
+        check(f"metrics: {name}", *[{(one.name, one.labels["key"]): one.value for one in of} for of in samples])
     print(f"metrics: {len(both)} of Apache's {len(apache)} names")
 
 

@@ -115,9 +115,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Reporter {
     /// Asks the task that owns the server. `None` if it is gone or hangs.
     pub async fn report(&self) -> Option<Report> {
-        let view = self.ask(|core| core.view()).await?;
+        let (view, of_namespaces) = self.ask(|core| (core.view(), core.namespace_metrics())).await?;
         let uptime = self.facts.started.elapsed();
-        Some(Report { view, uptime, metrics: self.facts.metrics(&view, uptime) })
+        let mut metrics = self.facts.metrics(&view, uptime);
+        metrics.extend(of_namespaces);
+        Some(Report { view, uptime, metrics })
     }
 
     /// Has the task that owns the core look at it. `None` if it is gone or hangs.

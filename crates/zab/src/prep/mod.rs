@@ -28,6 +28,7 @@ use zk_wire::txn::{
 
 use crate::access::{self, Identities};
 use crate::tree::node::{MAX_TTL_MS, Owner};
+use crate::tree::quota::Excess;
 use crate::tree::{Tree, length};
 use changes::{Changes, FutureNode, Undo};
 
@@ -55,6 +56,7 @@ pub struct Prep {
     rules: Rules,
     /// A transaction as it is logged, to see how long it is.
     scratch: Vec<u8>,
+    excesses: Vec<(String, Excess)>,
 }
 
 /// What the configuration allows.
@@ -62,7 +64,7 @@ pub struct Prep {
 pub struct Rules {
     /// Are TTL znodes on (`zookeeper.extendedTypesEnabled`)?
     pub extended_types: bool,
-    /// Are hard quotas enforced (`enforceQuota`)? What is used is counted as transactions are applied, so what
+    /// Are hard quotas enforced, and soft ones told of (`enforceQuota`)? What is used is counted as transactions are applied, so what
     /// is under way may exceed them, as on Apache.
     pub enforce_quota: bool,
     /// May the ensemble be reconfigured (`reconfigEnabled`)?
@@ -96,7 +98,7 @@ impl Prep {
     /// Nothing proposed yet.
     #[must_use]
     pub fn new(tree: &Tree, rules: Rules) -> Self {
-        Prep { changes: Changes::new(tree), rules, scratch: Vec::new() }
+        Prep { changes: Changes::new(tree), rules, scratch: Vec::new(), excesses: Vec::new() }
     }
 
     /// A proposal has been applied to the tree.
@@ -117,6 +119,11 @@ impl Prep {
             self.changes.roll_back(asked.zxid, undo);
             failed(asked, code)
         })
+    }
+
+    /// The limits that writes went beyond since this was last asked, soft ones too, and whose quota they are of.
+    pub fn take_excesses(&mut self) -> impl Iterator<Item = (String, Excess)> {
+        self.excesses.drain(..)
     }
 
     /// A transaction may be much longer than its request, since ACLs of `auth` grow.
@@ -272,9 +279,16 @@ impl Prep {
         Ok(create.txn(path, acl, parent_cversion))
     }
 
-    fn within_quota(&self, tree: &Tree, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
-        if self.rules.enforce_quota && tree.exceeds_quota(path, count, bytes) {
-            return Err(ErrorCode::QuotaExceeded);
+    fn within_quota(&mut self, tree: &Tree, path: &str, znodes: i64, bytes: i64) -> Result<(), ErrorCode> {
+        let exceeded = self.rules.enforce_quota.then(|| tree.exceeded(path, znodes, bytes)).flatten();
+        let Some((about, excesses)) = exceeded else {
+            return Ok(());
+        };
+        for excess in excesses {
+            self.excesses.push((about.to_owned(), excess));
+            if excess.is_hard {
+                return Err(ErrorCode::QuotaExceeded);
+            }
         }
         Ok(())
     }

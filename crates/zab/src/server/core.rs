@@ -29,6 +29,7 @@ use zk_wire::txn::{LoggedTxn, Txn};
 use super::audit::{self, Audit};
 use super::connection::{Connection, Peer, Stage, Waiting};
 use super::digests::DigestLog;
+use super::namespaces::Namespaces;
 use super::reads::{Read, SYNTHESISED};
 use super::reaper::Reaper;
 use super::snapshot::{SnapshotHead, SnapshotPart};
@@ -108,6 +109,7 @@ pub struct Core {
     pub(super) digests: DigestLog,
     pub(super) read_latency: Distribution,
     pub(super) update_latency: Distribution,
+    pub(super) namespaces: Namespaces,
     /// When the input at hand came.
     pub(super) now: Now,
     outputs: Vec<Output>,
@@ -169,6 +171,7 @@ impl Core {
             digests: DigestLog::default(),
             read_latency: Distribution::default(),
             update_latency: Distribution::default(),
+            namespaces: Namespaces::default(),
             now,
             outputs: Vec::new(),
             commands: Vec::new(),
@@ -339,6 +342,9 @@ impl Core {
                 let who = connection.who.clone();
                 let asked = Asked { may_own, ..asked(now, &self.engine, session, xid, &who) };
                 let txn = self.prep.write(&self.tree, asked, &request);
+                for (about, excess) in self.prep.take_excesses() {
+                    self.namespaces.exceeded(&about, excess, now.uptime);
+                }
                 if self.config.security.audit
                     && let Some(audit) = Audit::of(&request, session, &who)
                 {
@@ -419,6 +425,7 @@ impl Core {
             self.notify(zxid, event);
         }
         self.audit(txn, &applied.results);
+        self.namespaces.written(&txn.txn);
         let origin = self.origins.pop_front_if(|(waits_for, _)| *waits_for == zxid).map(|(_, id)| id);
         let origin = origin.filter(|id| self.connections.contains_key(id));
         match &txn.txn {
@@ -550,6 +557,7 @@ impl Core {
             Ok(response) => (ErrorCode::Ok, response),
             Err(code) => (code, Response::Empty),
         };
+        self.namespaces.read(request, &response);
         let header = self.header(xid, err);
         self.reply(id, header, &response);
         if err == ErrorCode::Throttled && matches!(request, Request::SetWatches(_) | Request::SetWatches2(_))

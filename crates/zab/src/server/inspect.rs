@@ -10,6 +10,7 @@ use zk_wire::ids::{SessionId, Zxid};
 
 use super::connection::{Connection, Peer, Stage};
 use super::core::Core;
+use super::metrics::Metric;
 use super::stats::{ConnectionStats, Quantiles, Stats};
 use crate::tree::watches::ConnectionId;
 
@@ -109,6 +110,12 @@ impl Core {
             watches: self.watches.len(),
             data_bytes: self.tree.data_bytes(),
         }
+    }
+
+    /// What is counted by child of the root.
+    #[must_use]
+    pub fn namespace_metrics(&self) -> Vec<Metric> {
+        self.namespaces.metrics(&self.tree)
     }
 
     /// All connections, the oldest first.

@@ -28,6 +28,10 @@ pub enum Value {
     Distribution(Spread, Quantiles),
     /// A gauge for each member of a set.
     Gauges(Vec<(String, i64)>),
+    /// A counter for each.
+    Counters(Vec<(String, u64)>),
+    /// A summary for each.
+    Summaries(Vec<(String, Spread)>),
 }
 
 /// A number that Java prints as a whole one, or as a fraction.
@@ -94,9 +98,15 @@ impl Metric {
                 numbers.extend(of_quantiles.map(|(key, at)| (format!("{key}_{name}"), Number::from(at))));
                 numbers
             }
-            Value::Gauges(members) => {
-                let named = |(key, number): &(String, i64)| (format!("{key}_{name}"), Number::Whole(*number));
-                members.iter().map(named).collect()
+            Value::Gauges(members) => members
+                .iter()
+                .map(|(key, number)| (format!("{key}_{name}"), Number::Whole(*number)))
+                .collect(),
+            Value::Counters(members) => {
+                members.iter().map(|(key, count)| (format!("{key}_{name}"), Number::from(*count))).collect()
+            }
+            Value::Summaries(members) => {
+                members.iter().flat_map(|(key, spread)| of_spread(&format!("{key}_{name}"), spread)).collect()
             }
         }
     }

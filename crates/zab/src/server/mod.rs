@@ -6,6 +6,7 @@ pub mod core;
 pub mod digests;
 pub mod inspect;
 pub mod metrics;
+pub mod namespaces;
 pub mod reads;
 pub mod reaper;
 pub mod snapshot;

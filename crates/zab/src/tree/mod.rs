@@ -34,7 +34,7 @@ use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
 
 use acl_table::{AclTable, OPEN_ACL};
 use node::{Node, Owner};
-use quota::{QuotaNode, Quotas, StatsTrack};
+use quota::{Excess, Limited, QuotaNode, Quotas, StatsTrack};
 use znodes::{NodeId, Znodes};
 
 /// The tree, the sessions and the ACLs: everything that a snapshot holds.
@@ -173,18 +173,29 @@ impl Tree {
         paths.filter_map(|path| Some((path, self.get(path)?)))
     }
 
-    /// Would a create (`count` 1) or a setData (`count` 0) with so many more bytes exceed a hard quota?
+    /// The path whose quota counts for `path`, and the limits that so many more znodes and bytes would exceed.
     #[must_use]
-    pub fn exceeds_quota(&self, path: &str, count: i64, bytes: i64) -> bool {
-        let Some(prefix) = self.quotas.of(path) else {
-            return false;
-        };
+    pub fn exceeded<'a>(&self, path: &'a str, znodes: i64, bytes: i64) -> Option<(&'a str, Vec<Excess>)> {
+        let about = self.quotas.of(path)?;
+        let (limits, used) = self.quota(about)?;
+        let exceeded = [(Limited::Znodes, znodes), (Limited::Bytes, bytes)]
+            .into_iter()
+            .filter_map(|(of, more)| limits.exceeded(of, &used, more));
+        Some((about, exceeded.collect()))
+    }
+
+    /// Each path that has a quota, with its limits and what it uses.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, StatsTrack, StatsTrack)> {
+        self.quotas.iter().filter_map(|about| {
+            let (limits, used) = self.quota(about)?;
+            Some((about, limits, used))
+        })
+    }
+
+    fn quota(&self, about: &str) -> Option<(StatsTrack, StatsTrack)> {
         let text =
             |path: String| self.get(&path).map(|node| StatsTrack::parse(node.data().unwrap_or_default()));
-        match (text(quota::limits_path(prefix)), text(quota::stats_path(prefix))) {
-            (Some(limits), Some(used)) => limits.refuses(&used, count, bytes),
-            _ => false,
-        }
+        Some((text(quota::limits_path(about))?, text(quota::stats_path(about))?))
     }
 
     /// Znodes, the root included.

@@ -35,6 +35,28 @@ pub struct StatsTrack {
     values: BTreeMap<String, i64>,
 }
 
+/// What a quota limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// The znodes of the subtree, its root included.
+    Znodes,
+    /// The bytes of their data.
+    Bytes,
+}
+
+/// A limit, and what a write would make of what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excess {
+    /// What is limited.
+    pub of: Limited,
+    /// How many there would be.
+    pub would_be: i64,
+    /// How many there may be.
+    pub limit: i64,
+    /// Is the write refused? A soft limit is only told of.
+    pub is_hard: bool,
+}
+
 impl Quotas {
     /// `path` has a quota from now on.
     pub fn add(&mut self, path: &str) {
@@ -50,6 +72,11 @@ impl Quotas {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
+    }
+
+    /// The paths that have one, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
     }
 
     /// The longest path with a quota that `path` is, or is below.
@@ -128,16 +155,36 @@ impl StatsTrack {
         self.values.get(key).copied().unwrap_or(-1)
     }
 
-    /// Would `used` and this much more be above the hard limits that this text sets? Only what grows is looked
-    /// at.
+    /// The limit that this text sets, the hard one if there are two; -1 without one.
     #[must_use]
-    pub fn refuses(&self, used: &StatsTrack, more_count: i64, more_bytes: i64) -> bool {
-        let above = |limit: &str, used: i64, more: i64| {
-            let limit = self.get(limit);
-            limit > -1 && more != 0 && used.saturating_add(more) > limit
-        };
-        above("countHardLimit", used.get("count"), more_count)
-            || above("byteHardLimit", used.get("bytes"), more_bytes)
+    pub fn limit(&self, of: Limited) -> i64 {
+        let (soft, hard) = of.keys();
+        if self.get(hard) > -1 { self.get(hard) } else { self.get(soft) }
+    }
+
+    /// What this text says is used; -1 if it does not.
+    #[must_use]
+    pub fn usage(&self, of: Limited) -> i64 {
+        self.get(of.keys().0)
+    }
+
+    /// The limit of this text that `used` and so much more are beyond. Only what changes is looked at
+    /// (`ZooKeeperServer.checkQuota`).
+    #[must_use]
+    pub fn exceeded(&self, of: Limited, used: &StatsTrack, more: i64) -> Option<Excess> {
+        let (limit, would_be) = (self.limit(of), used.usage(of).saturating_add(more));
+        let is_hard = self.get(of.keys().1) > -1;
+        (more != 0 && limit > -1 && would_be > limit).then_some(Excess { of, would_be, limit, is_hard })
+    }
+}
+
+impl Limited {
+    /// The keys of the soft limit, or of what is used, and of the hard limit.
+    fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Limited::Znodes => ("count", "countHardLimit"),
+            Limited::Bytes => ("bytes", "byteHardLimit"),
+        }
     }
 }
 
@@ -175,23 +222,26 @@ mod tests {
     }
 
     #[test]
-    fn only_hard_limits_refuse_and_only_what_grows() {
+    fn a_hard_limit_hides_the_soft_one_and_only_what_changes_is_looked_at() {
+        use Limited::{Bytes, Znodes};
         let used = StatsTrack::used(3, 10);
-        for (limits, count, bytes, refused) in [
-            ("count=1,bytes=1", 1, 1, false),
-            ("count=-1,bytes=-1=;countHardLimit=3", 1, 0, true),
-            ("count=-1,bytes=-1=;countHardLimit=4", 1, 0, false),
-            ("count=-1,bytes=-1=;countHardLimit=1", 0, 5, false),
-            ("count=-1,bytes=-1=;byteHardLimit=10", 1, 0, false),
-            ("count=-1,bytes=-1=;byteHardLimit=10", 0, 1, true),
-            ("count=-1,bytes=-1=;byteHardLimit=5", 0, -1, true),
-            ("count=-1,bytes=-1=;byteHardLimit=0", 0, -10, false),
+        for (limits, of, more, excess) in [
+            ("count=1,bytes=1", Znodes, 1, Some((4, 1, false))),
+            ("count=1,bytes=1", Bytes, 1, Some((11, 1, false))),
+            ("count=4,bytes=-1", Znodes, 1, None),
+            ("count=-1,bytes=-1=;countHardLimit=3", Znodes, 1, Some((4, 3, true))),
+            ("count=-1,bytes=-1=;countHardLimit=4", Znodes, 1, None),
+            ("count=1,bytes=-1=;countHardLimit=4", Znodes, 1, None),
+            ("count=9,bytes=-1=;countHardLimit=3", Znodes, 1, Some((4, 3, true))),
+            ("count=-1,bytes=-1=;countHardLimit=1", Znodes, 0, None),
+            ("count=-1,bytes=-1=;byteHardLimit=10", Bytes, 0, None),
+            ("count=-1,bytes=-1=;byteHardLimit=10", Bytes, 1, Some((11, 10, true))),
+            ("count=-1,bytes=-1=;byteHardLimit=5", Bytes, -1, Some((9, 5, true))),
+            ("count=-1,bytes=-1=;byteHardLimit=0", Bytes, -10, None),
         ] {
-            assert_eq!(
-                StatsTrack::parse(limits.as_bytes()).refuses(&used, count, bytes),
-                refused,
-                "{limits}"
-            );
+            let found = StatsTrack::parse(limits.as_bytes()).exceeded(of, &used, more);
+            let found = found.map(|excess| (excess.would_be, excess.limit, excess.is_hard));
+            assert_eq!(found, excess, "{limits}, {more} more {of:?}");
         }
     }
 
