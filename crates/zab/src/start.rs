@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -123,7 +122,7 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (inputs, inputs_rx) = mpsc::channel(INPUT_QUEUE);
         let (handles, handles_rx) = mpsc::unbounded_channel();
-        let (log, log_rx) = blocking::channel();
+        let (log, mut log_rx) = mpsc::unbounded_channel();
         let (logged, logged_rx) = mpsc::unbounded_channel();
         let (questions, questions_rx) = mpsc::channel(QUESTIONS);
         let log_tally = Arc::clone(&tally);
@@ -132,7 +131,7 @@ impl Server {
         let log_ended = std::thread::Builder::new()
             .name("zab-log".to_owned())
             .spawn(move || {
-                let ended = log_thread::run(storage, &log_rx, &logged, &log_tally, slow_sync);
+                let ended = log_thread::run(storage, &mut log_rx, &logged, &log_tally, slow_sync);
                 log_stop.cancel();
                 ended
             })

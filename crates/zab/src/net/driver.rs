@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -29,7 +28,7 @@ pub struct Driver {
     /// From the log thread.
     pub logged: mpsc::UnboundedReceiver<Zxid>,
     /// To the log thread.
-    pub log: blocking::Sender<LogRequest>,
+    pub log: mpsc::UnboundedSender<LogRequest>,
     /// From those who want to know how it is.
     pub questions: mpsc::Receiver<Question>,
     /// What is counted outside of the core.
@@ -207,7 +206,7 @@ mod tests {
         let (told, answer) = std::sync::mpsc::channel();
         let question: Question = Box::new(move |core: &mut Core| told.send(core.view()).unwrap());
         assert!(questions_tx.try_send(question).is_ok());
-        let (log, requests) = blocking::channel();
+        let (log, mut requests) = mpsc::unbounded_channel();
         for n in 0..4 * MAX_BATCH as u64 {
             let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 1));
             inputs_tx.try_send(Input::Opened(ConnectionId(n), Peer { address, is_secure: false })).unwrap();
@@ -237,7 +236,7 @@ mod tests {
         }
         .run()
         .await;
-        let logged = requests.iter().map(|request| match request {
+        let logged = std::iter::from_fn(|| requests.try_recv().ok()).map(|request| match request {
             LogRequest::Append(txn) => txn.header.op,
             _ => panic!("not an append"),
         });

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -64,7 +63,7 @@ impl SnapshotThread {
     /// No thread can be had.
     pub fn begin(
         head: SnapshotHead,
-        log: &blocking::Sender<LogRequest>,
+        log: &mpsc::UnboundedSender<LogRequest>,
         options: SnapshotOptions,
         tally: Arc<Tally>,
         before: Option<SnapshotThread>,
