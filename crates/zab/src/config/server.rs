@@ -242,6 +242,9 @@ pub(super) fn places(settings: &[Setting], names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::{collection, sample};
+
     use super::*;
     use crate::config::registry::{Treatment, known};
 
@@ -344,6 +347,57 @@ mod tests {
                 if let Err(error) = ServerConfig::from_settings(&[setting]) {
                     assert!(!error.to_string().contains("nobody takes it"), "{key}");
                 }
+            }
+        }
+    }
+
+    /// What a key may be followed by: what some keys take, what is nearly that, and anything.
+    fn value() -> impl Strategy<Value = String> {
+        let near = [
+            "",
+            "0",
+            "1",
+            "-1",
+            "2",
+            "60000",
+            "2147483648",
+            "99999999999999999999",
+            "0.5",
+            "NaN",
+            "true",
+            "yes",
+            "no",
+            "x509",
+            "sasl,digest",
+            ",",
+            "*",
+            "127.0.0.1",
+            "::1",
+            "localhost",
+            "/nowhere",
+            "TLSv1.3",
+            "JKS",
+            "PEM",
+            "want",
+            "identity",
+            "random",
+            "gz",
+            "super:x",
+        ];
+        prop_oneof![3 => sample::select(near.to_vec()).prop_map(str::to_owned), 1 => "[^\r\n]{0,20}"]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_behind_a_key_is_read_or_refused_at_its_place(
+            pairs in collection::vec((sample::select(known().map(|(key, _)| key).collect::<Vec<_>>()), value()), 0..6),
+        ) {
+            let lines = pairs.iter().map(|(key, value)| format!("{key}={value}\n"));
+            let text = format!("dataDir=/nowhere\n{}", lines.collect::<String>());
+            if let Err(error) = config(&text) {
+                let error = error.to_string();
+                let place = (2..=pairs.len() + 1).any(|line| error.contains(&format!("zoo.cfg:{line}")));
+                prop_assert!(place, "{text}\n{error}");
             }
         }
     }
