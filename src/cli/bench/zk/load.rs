@@ -104,6 +104,8 @@ struct Measured {
     from: Option<Instant>,
     all: Times,
     by_kind: Vec<Times>,
+    /// From when a request was due to when it was sent: what of a latency the generator is to blame for.
+    late: Times,
     errors: BTreeMap<ErrorCode, u64>,
     events: u64,
     value_bytes: usize,
@@ -290,6 +292,9 @@ impl Load<'_> {
         {
             let (kind, request) = self.layout.draw(&self.args.mix, token, &mut lane.created, &mut self.rng);
             let xid = lane.wire.request(&request);
+            if self.args.rate.is_some() && self.measured.from.is_some_and(|from| since >= from) {
+                self.measured.late.add(since.elapsed());
+            }
             lane.in_flight.push_back(Sent { xid, kind, since });
         }
         lane.wire.flush()
@@ -334,6 +339,7 @@ impl Load<'_> {
             None => "closed loop".to_owned(),
         };
         let kinds = KINDS.iter().map(|(_, name)| *name).zip(self.measured.by_kind.iter().cloned());
+        let late = rate.map(|_| ("sent late", self.measured.late.clone()));
         let mut further = Vec::new();
         if rate.is_some() {
             // Those have no latency yet: a run that ends with many of them says too little.
@@ -342,7 +348,7 @@ impl Load<'_> {
         Ok(Figures {
             what: format!("{connections} connections x {in_flight} in flight, {mix}, {loop_}"),
             elapsed,
-            times: std::iter::once(("all", self.measured.all.clone())).chain(kinds).collect(),
+            times: std::iter::once(("all", self.measured.all.clone())).chain(kinds).chain(late).collect(),
             errors: self.measured.errors.clone(),
             events: self.measured.events,
             further,
@@ -385,7 +391,8 @@ impl Measured {
     fn new(value_bytes: usize) -> anyhow::Result<Measured> {
         let by_kind = KINDS.iter().map(|_| Times::new()).collect::<Result<_, _>>()?;
         let errors = BTreeMap::new();
-        Ok(Measured { from: None, all: Times::new()?, by_kind, errors, events: 0, value_bytes })
+        let (all, late) = (Times::new()?, Times::new()?);
+        Ok(Measured { from: None, all, by_kind, late, errors, events: 0, value_bytes })
     }
 
     fn answer(&mut self, now: Instant, sent: &Sent, header: ReplyHeader, body: &[u8]) -> anyhow::Result<()> {
