@@ -3,6 +3,9 @@
 use clap::Parser;
 use zoobridge::cli::Cli;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     Cli::parse().run()
 }
