@@ -110,11 +110,11 @@ async fn the_same_requests_get_the_same_answers() {
 async fn differ(seed: u64, other: SocketAddr, ours: SocketAddr, kinds: &mut Kinds) {
     let servers = || (Side::new(other), Side::new(ours));
     let whole = Round::whole(seed, STEPS);
-    let Some((_, first)) = run(&whole, servers(), kinds).await else {
+    let Some((shown_by, first)) = run(&whole, servers(), kinds).await else {
         return;
     };
     eprintln!("differential: seed {seed} shows a difference; reducing it. At first:\n{first}");
-    let (smallest, difference) = reduce::smallest(whole, servers).await;
+    let (smallest, difference) = reduce::smallest(whole, shown_by, servers).await;
     panic!(
         "the servers differ with seed {seed}, {} of {STEPS} steps:\n{smallest}{difference}",
         smallest.len()
@@ -129,7 +129,7 @@ async fn a_difference_is_found_and_reduced_to_what_shows_it() {
     let servers = || (Side::new(left.client_address()), Side::new(right.client_address()));
     let whole = Round::whole(7, STEPS);
     assert!(run(&whole, servers(), &mut Kinds::new()).await.is_some(), "no TTL znode in {STEPS} steps");
-    let (smallest, difference) = reduce::smallest(whole, servers).await;
+    let (smallest, difference) = reduce::smallest(whole, STEPS, servers).await;
     assert!(smallest.len() <= 2, "{smallest}{difference}");
     let text = format!("{smallest}{difference}");
     assert!(text.contains("WithTtl") && text.contains("Unimplemented"), "{text}");

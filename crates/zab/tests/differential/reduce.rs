@@ -33,6 +33,11 @@ impl Round {
         self.kept.len()
     }
 
+    /// Up to the one that `run` says shows a difference; its first one, which makes the znodes, is none of these.
+    fn first(self, steps: usize) -> Self {
+        Round { kept: self.kept.into_iter().take(steps).collect(), ..self }
+    }
+
     /// Its steps, on a znode that no other run has.
     fn steps(&self, root: &str) -> Vec<Step> {
         let all = generate(self.seed, root, self.count);
@@ -88,15 +93,18 @@ pub(crate) async fn run(round: &Round, servers: (Side, Side), kinds: &mut Kinds)
     found
 }
 
-/// Takes steps away for as long as the servers still differ.
-pub(crate) async fn smallest(mut round: Round, servers: impl Fn() -> (Side, Side)) -> (Round, String) {
+/// Takes steps away for as long as the servers still differ. So many steps showed it at first.
+pub(crate) async fn smallest(
+    mut round: Round,
+    shown_by: usize,
+    servers: impl Fn() -> (Side, Side),
+) -> (Round, String) {
     let began = Instant::now();
     let Some((steps, mut difference)) = run(&round, servers(), &mut Kinds::new()).await else {
-        round.kept.clear();
-        return (round, "  It did not show again: it depends on timing.\n".to_owned());
+        let why = "  It did not show again: it depends on timing. The last of these steps showed it.\n";
+        return (round.first(shown_by), why.to_owned());
     };
-    // The first one is the znode's.
-    round.kept = round.kept.into_iter().take(steps).collect();
+    round = round.first(steps);
     let mut chunk = round.kept.len().div_ceil(2);
     loop {
         let mut shrunk = false;

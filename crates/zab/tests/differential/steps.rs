@@ -125,7 +125,10 @@ impl Generator {
             0 if self.quotas && self.random.one_in(3) => Action::Ask(vec![self.quota()]),
             0 => Action::Ask(vec![self.ask()]),
             1 if self.quotas => Action::Ask(vec![self.quota()]),
-            1 => Action::Ask((0..2 + self.random.below(6)).map(|_| self.ask()).collect()),
+            1 => {
+                let count = 2 + self.random.below(6);
+                Action::Ask(self.several(count))
+            }
             2 => Action::Ask(vec![self.ask_alone()]),
             3 => Action::Drop,
             4 => Action::Resume,
@@ -144,7 +147,17 @@ impl Generator {
     /// None where quotas are, of which Apache counts what has been applied so far.
     fn few(&mut self) -> Vec<Ask> {
         let count = if self.quotas { 0 } else { self.random.weighted(&[4, 1, 1]) };
-        (0..count).map(|_| self.ask()).collect()
+        self.several(count)
+    }
+
+    /// So many, sent at once; but nothing behind a setACL: Apache checks that against the old ACL for as long as the
+    /// setACL is not applied, against the new one behind that.
+    fn several(&mut self, count: usize) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        while asks.len() < count && !matches!(asks.last(), Some(Ask::Request(Request::SetAcl(_)))) {
+            asks.push(self.ask());
+        }
+        asks
     }
 
     fn greeting(&mut self) -> Greeting {

@@ -14,7 +14,7 @@ use zk_wire::reply::{ReplyHeader, Response};
 use zk_wire::request::{AddWatchRequest, AuthPacket, CreateRequest, Request, SaslToken, SetAclRequest};
 
 use crate::place::Place;
-use crate::wire::{Client, create, delete, exists, get, set};
+use crate::wire::{Client, Message, create, delete, exists, get, set};
 
 fn auth(scheme: &str, credentials: &str) -> Request {
     let auth = Some(Bytes::from(credentials.to_owned()));
@@ -246,4 +246,23 @@ async fn who_am_i_shows_names_and_nothing_that_proves_them() {
     shown.sort();
     assert_eq!(shown[0], ("digest".to_owned(), "user".to_owned()));
     assert_eq!((shown.len(), shown[1].0.as_str()), (2, "ip"));
+}
+
+/// Apache checks what it prepares before a setACL is applied against the old ACL (until 3.9.3 at least): who takes a
+/// right away cannot rely on it for what comes next.
+#[tokio::test]
+async fn what_is_sent_behind_a_set_acl_is_checked_against_the_new_one() {
+    let place = Place::ours("revoked", |_| {}).await;
+    let mut client = place.client().await;
+    for round in 0..50 {
+        let path = client.create(&place.path(&format!("p{round}")), CreateMode::Persistent).await;
+        let nobody = Acl { perms: 0, id: Id { scheme: "ip".to_owned(), id: "127.0.0.1".to_owned() } };
+        client
+            .send(&Request::SetAcl(SetAclRequest { path: path.clone(), acl: vec![nobody], version: -1 }))
+            .await;
+        client.send(&create(&format!("{path}/child"), b"", CreateMode::Persistent)).await;
+        assert!(matches!(client.message(OpCode::SetAcl).await, Message::Reply { result: Ok(_), .. }));
+        let refused = client.message(OpCode::Create).await;
+        assert!(matches!(refused, Message::Reply { result: Err(ErrorCode::NoAuth), .. }), "{refused:?}");
+    }
 }
