@@ -8,12 +8,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::Format;
-use crate::model::{
-    Conditions, Family, Fingerprint, Known, Placement, Protocol, Service, ServicePort, Slice, SliceEndpoint,
-    SlicePort, Writer,
-};
-use crate::plan::{Changes, Desired, Drains, Given, Op, Refusal, Roots, Rules, desired, diff, steps};
+use crate::model::{Fingerprint, Known, Service, ServicePort};
+use crate::plan::tests::{roots, slice};
+use crate::plan::{Changes, Desired, Drains, Given, Op, Refusal, Rules, desired, diff, steps};
 
 const CURATOR: &str = "/services/orders";
 const DUBBO: &str = "/dubbo/com.acme.A/providers";
@@ -38,10 +35,6 @@ fn directories() -> [ZnodePath; 2] {
     [path(CURATOR), path(DUBBO)]
 }
 
-fn roots() -> Roots {
-    Roots(Format::ALL.map(|format| (format, path(format.default_root()))).into())
-}
-
 fn rules(is_shared: bool) -> Rules {
     serde_saphyr::from_str(&format!("[{{formats: [curator, dubbo], names: ['*'], shared: {is_shared}}}]"))
         .unwrap()
@@ -51,22 +44,6 @@ fn service() -> Service {
     let annotations =
         [("curator", ""), ("curator-port", "http"), ("dubbo", "com.acme.A:1.0"), ("dubbo-port", "dubbo")];
     Service::sample(&annotations, vec![ServicePort::tcp("http", 80), ServicePort::tcp("dubbo", 20880)])
-}
-
-fn slice(ready: &BTreeSet<u8>) -> Slice {
-    let port = |name: &str, port| SlicePort { name: name.into(), port: Some(port), protocol: Protocol::Tcp };
-    let endpoint = |&last: &u8| SliceEndpoint {
-        ip: [10, 0, 0, last].into(),
-        conditions: Conditions::new(Some(true), None, None),
-        placement: Placement::default(),
-    };
-    Slice {
-        writer: Writer::Controller,
-        family: Family::Ipv4,
-        ports: [port("http", 8080), port("dubbo", 20880)].into(),
-        endpoints: ready.iter().map(endpoint).collect(),
-        has_more_addresses: false,
-    }
 }
 
 /// What the pod at 10.0.0.`last` registers of itself in each directory.
@@ -88,7 +65,8 @@ impl World {
     }
 
     fn plan(&self) -> (Desired, Changes) {
-        let (service, slice, rules, roots) = (service(), slice(&self.ready), rules(self.is_shared), roots());
+        let ready: Vec<_> = self.ready.iter().map(|&last| (last, true)).collect();
+        let (service, slice, rules, roots) = (service(), slice(&ready), rules(self.is_shared), roots());
         let others = directories().map(|directory| (directory.clone(), self.others(&directory)));
         let others = BTreeMap::from(others);
         let none = Drains::new();

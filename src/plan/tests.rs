@@ -19,7 +19,7 @@ impl Held for Fingerprint {
 
 type Leaves = BTreeMap<ZnodePath, Fingerprint>;
 
-fn roots() -> Roots {
+pub(super) fn roots() -> Roots {
     Roots(Format::ALL.map(|format| (format, ZnodePath::new(format.default_root()).unwrap())).into())
 }
 
@@ -43,7 +43,8 @@ fn both() -> Service {
     ])
 }
 
-fn slice(endpoints: &[(u8, bool)]) -> Slice {
+/// A slice with the ports 8080, `http`, and 20880, `dubbo`: each of these at 10.0.0.x, ready or not.
+pub(super) fn slice(endpoints: &[(u8, bool)]) -> Slice {
     let port = |name: &str, port| SlicePort { name: name.into(), port: Some(port), protocol: Protocol::Tcp };
     let endpoint = |&(last, ready): &(u8, bool)| SliceEndpoint {
         ip: [10, 0, 0, last].into(),

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kube::Client;
-use kube_dev::KubeDev;
-use tempfile::TempDir;
-use zab::{Server, ServerConfig};
 use zoobridge::config::Config;
-use zoobridge::local::{Local, RunningBridge, client_of};
+use zoobridge::local::{Local, RunningBridge};
 use zoobridge::session::CredentialStore;
 
+use crate::sides::Sides;
 use crate::wire::Wire;
 use crate::world::{
     DIRECTORY, World, annotate, config, end_session, leaves, service, session, slice, until, within,
@@ -20,34 +17,27 @@ use crate::world::{
 
 /// A server behind a wire, and a cluster with one Service.
 struct Wired {
-    server: Server,
+    sides: Sides,
     wire: Wire,
-    client: Client,
     config: Config,
-    kube: KubeDev,
-    dir: TempDir,
 }
 
 impl Wired {
     async fn new(annotation: (&str, &str), endpoints: &[u8]) -> Wired {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
-        let wire = Wire::to(server.client_address()).await;
-        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-        let kube = KubeDev::start(options).await.unwrap();
-        let client = client_of(&kube).unwrap();
+        let sides = Sides::new().await;
+        let wire = Wire::to(sides.zookeeper()).await;
         let mut config = config();
         config.zookeeper.connect = wire.address.to_string().parse().unwrap();
-        service(&client, "orders", &[annotation]).await;
-        slice(&client, "orders", endpoints).await;
-        Wired { server, wire, client, config, kube, dir }
+        service(&sides.client, "orders", &[annotation]).await;
+        slice(&sides.client, "orders", endpoints).await;
+        Wired { sides, wire, config }
     }
 }
 
 #[tokio::test]
 async fn a_wire_that_is_cut_again_and_again_hides_no_endpoint_and_leaves_none_behind() {
-    let Wired { server, wire, client, config, kube: _kube, dir: _dir } =
-        Wired::new(("curator", ""), &[1, 2]).await;
+    let Wired { sides, wire, config } = Wired::new(("curator", ""), &[1, 2]).await;
+    let Sides { server, client, kube: _kube, dir: _dir } = sides;
     let bridge = RunningBridge::start(&config, client.clone(), CredentialStore::memory()).await.unwrap();
     let eye = session(server.client_address()).await;
     until(&eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
@@ -92,8 +82,8 @@ async fn a_wire_that_is_cut_again_and_again_hides_no_endpoint_and_leaves_none_be
 #[tokio::test]
 async fn a_wire_that_is_cut_while_names_change_hides_no_address() {
     const PROVIDERS: &str = "/dubbo/com.acme.OrderService/providers";
-    let Wired { server, wire, client, config, kube: _kube, dir: _dir } =
-        Wired::new(("dubbo", "com.acme.OrderService"), &[1, 2, 3]).await;
+    let Wired { sides, wire, config } = Wired::new(("dubbo", "com.acme.OrderService"), &[1, 2, 3]).await;
+    let Sides { server, client, kube: _kube, dir: _dir } = sides;
     let store = CredentialStore::memory();
     let mut bridge = RunningBridge::start(&config, client.clone(), store.clone()).await.unwrap();
     let eye = session(server.client_address()).await;

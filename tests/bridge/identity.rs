@@ -4,23 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
-use kube_dev::KubeDev;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use tempfile::TempDir;
+use zab::ServerConfig;
 use zab::access::Rules;
 use zab::access::secret::Secret;
 use zab::config::{ClientAuth, Reattach, TlsSettings};
-use zab::{Server, ServerConfig};
 use zk_client::Session;
 use zk_wire::acl::Acl;
 use zk_wire::reply::Response;
 use zk_wire::request::{PathRequest, Request};
 use zoobridge::config::Config;
-use zoobridge::local::{RunningBridge, client_of};
+use zoobridge::local::RunningBridge;
 use zoobridge::session::CredentialStore;
 
 use crate::scrape::Scraper;
+use crate::sides::Sides;
 use crate::wire::Wire;
 use crate::world::{DIRECTORY, leaves, service, session, slice, until, within};
 
@@ -59,10 +57,7 @@ impl Authority {
 
 /// A server that wants to know who comes, and a cluster with one Service.
 struct Place {
-    server: Server,
-    client: Client,
-    dir: TempDir,
-    _kube: KubeDev,
+    sides: Sides,
 }
 
 impl Place {
@@ -84,22 +79,19 @@ impl Place {
         });
         let (key, trust) = (dir.path().join("server.pem"), dir.path().join("trust.pem"));
         config.security.tls = Some(TlsSettings::pem(key, trust, ClientAuth::Need));
-        let server = Server::start(config).await.unwrap();
-        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-        let kube = KubeDev::start(options).await.unwrap();
-        let client = client_of(&kube).unwrap();
-        service(&client, "orders", &[("curator", "")]).await;
-        slice(&client, "orders", &[1]).await;
-        Place { server, client, dir, _kube: kube }
+        let sides = Sides::with(config, dir).await;
+        service(&sides.client, "orders", &[("curator", "")]).await;
+        slice(&sides.client, "orders", &[1]).await;
+        Place { sides }
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.dir.path().join(name), text).unwrap();
+        std::fs::write(self.sides.dir.path().join(name), text).unwrap();
     }
 
     /// A configuration whose section `zookeeper` has these keys besides; `DIR` is this place's.
     fn config(&self, connect: &str, more: &str) -> Config {
-        let more = more.replace("DIR", &self.dir.path().display().to_string());
+        let more = more.replace("DIR", &self.sides.dir.path().display().to_string());
         Config::parse(&format!(
             "{{cluster: test, zookeeper: {{connect: {connect}, sessionTimeout: 4s{more}}}, \
              rules: [{{formats: [curator, dubbo3], names: ['*'], addresses: [pod, custom]}}]}}"
@@ -108,7 +100,9 @@ impl Place {
     }
 
     async fn bridge(&self, config: &Config) -> RunningBridge {
-        within(RunningBridge::start(config, self.client.clone(), CredentialStore::memory())).await.unwrap()
+        within(RunningBridge::start(config, self.sides.client.clone(), CredentialStore::memory()))
+            .await
+            .unwrap()
     }
 }
 
@@ -136,14 +130,14 @@ const ALL_FILES: &str = ", digestFile: DIR/digest, saslFile: DIR/sasl, tls: {caF
 async fn what_changes_in_the_files_counts_from_the_next_connection_on_and_no_session_is_lost() {
     let old = Authority::new("old");
     let place = Place::new(&old, Reattach::Identity).await;
-    old.write_client(place.dir.path(), "bridge");
+    old.write_client(place.sides.dir.path(), "bridge");
     place.write("digest", "one:secret\n");
     place.write("sasl", "bridge:sasl-secret\n");
-    let wire = Wire::to(place.server.secure_client_address().unwrap()).await;
+    let wire = Wire::to(place.sides.server.secure_client_address().unwrap()).await;
     let config = place.config(&wire.address.to_string(), ALL_FILES);
     let bridge = place.bridge(&config).await;
     let scraper = Scraper::new(bridge.subject()).await;
-    let eye = session(place.server.client_address()).await;
+    let eye = session(place.sides.zookeeper()).await;
     let (first, second) = (format!("{DIRECTORY}/10.0.0.1:8080"), format!("{DIRECTORY}/10.0.0.2:8080"));
     until(&eye, DIRECTORY, &["10.0.0.1:8080"]).await;
     let before = eye.exists(&first).await.unwrap().unwrap();
@@ -161,7 +155,7 @@ async fn what_changes_in_the_files_counts_from_the_next_connection_on_and_no_ses
     );
 
     let new = Authority::new("new");
-    new.write_client(place.dir.path(), "bridge");
+    new.write_client(place.sides.dir.path(), "bridge");
     place.write("trust.pem", &new.pem);
     place.write("digest", "one:secret\ntwo:secret\n");
     // The server looks every second.
@@ -174,7 +168,7 @@ async fn what_changes_in_the_files_counts_from_the_next_connection_on_and_no_ses
         }
     })
     .await;
-    slice(&place.client, "orders", &[1, 2]).await;
+    slice(&place.sides.client, "orders", &[1, 2]).await;
     until(&eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
     assert_eq!(
         names(acl(&eye, &second).await),
@@ -203,14 +197,14 @@ async fn what_changes_in_the_files_counts_from_the_next_connection_on_and_no_ses
 async fn whoever_is_not_believed_tries_until_he_is() {
     let place = Place::new(&Authority::new("authority"), Reattach::default()).await;
     place.write("sasl", "bridge:wrong");
-    let config = place.config(&place.server.client_address().to_string(), ", saslFile: DIR/sasl");
+    let config = place.config(&place.sides.zookeeper().to_string(), ", saslFile: DIR/sasl");
     let bridge = tokio::spawn({
-        let client = place.client.clone();
+        let client = place.sides.client.clone();
         async move { RunningBridge::start(&config, client, CredentialStore::memory()).await }
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!bridge.is_finished(), "it waits for the right password");
-    let eye = session(place.server.client_address()).await;
+    let eye = session(place.sides.zookeeper()).await;
     assert!(leaves(&eye, DIRECTORY).await.is_empty());
     place.write("sasl", "bridge:sasl-secret");
     let bridge = within(bridge).await.unwrap().unwrap();
@@ -222,8 +216,8 @@ async fn whoever_is_not_believed_tries_until_he_is() {
 async fn templates_are_the_acls_of_what_is_created_and_the_bridge_says_who_else_may_delete() {
     let place = Place::new(&Authority::new("authority"), Reattach::default()).await;
     place.write("sasl", "bridge:sasl-secret");
-    let address = place.server.client_address().to_string();
-    let eye = session(place.server.client_address()).await;
+    let address = place.sides.zookeeper().to_string();
+    let eye = session(place.sides.zookeeper()).await;
     let leaf = format!("{DIRECTORY}/10.0.0.1:8080");
     let fence = "/zoobridge/test/fence";
     for (more, of_leaf, of_parent, of_fence, directories, znodes) in [
@@ -259,10 +253,10 @@ async fn templates_are_the_acls_of_what_is_created_and_the_bridge_says_who_else_
             }
         })
         .await;
-        slice(&place.client, "orders", &[]).await;
+        slice(&place.sides.client, "orders", &[]).await;
         until(&eye, DIRECTORY, &[]).await;
         bridge.stop().await.unwrap();
-        slice(&place.client, "orders", &[1]).await;
+        slice(&place.sides.client, "orders", &[1]).await;
     }
 }
 
@@ -270,11 +264,11 @@ async fn templates_are_the_acls_of_what_is_created_and_the_bridge_says_who_else_
 async fn what_dubbo_3_keeps_beside_leaves_gets_the_acl_of_directories() {
     let place = Place::new(&Authority::new("authority"), Reattach::default()).await;
     place.write("sasl", "bridge:sasl-secret");
-    service(&place.client, "prices", &[("dubbo3", "a.Prices")]).await;
-    slice(&place.client, "prices", &[1]).await;
-    let eye = session(place.server.client_address()).await;
+    service(&place.sides.client, "prices", &[("dubbo3", "a.Prices")]).await;
+    slice(&place.sides.client, "prices", &[1]).await;
+    let eye = session(place.sides.zookeeper()).await;
     let templates = ", saslFile: DIR/sasl, acls: {parents: ['sasl:bridge:cdrwa', 'world:anyone:r']}";
-    let config = place.config(&place.server.client_address().to_string(), templates);
+    let config = place.config(&place.sides.zookeeper().to_string(), templates);
     let bridge = place.bridge(&config).await;
     until(&eye, "/services/prices", &["10.0.0.1:8080"]).await;
     let revision = leaves(&eye, "/dubbo/metadata/prices").await.remove(0);
@@ -288,8 +282,8 @@ async fn what_dubbo_3_keeps_beside_leaves_gets_the_acl_of_directories() {
 #[tokio::test]
 async fn a_chroot_holds_everything() {
     let place = Place::new(&Authority::new("authority"), Reattach::default()).await;
-    let eye = session(place.server.client_address()).await;
-    let config = place.config(&format!("{}/a/b", place.server.client_address()), "");
+    let eye = session(place.sides.zookeeper()).await;
+    let config = place.config(&format!("{}/a/b", place.sides.zookeeper()), "");
     for directory in ["/a", "/a/b"] {
         eye.create(directory, "", Acl::open(), zk_wire::codes::CreateMode::Persistent).await.unwrap();
     }

@@ -9,7 +9,6 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tempfile::TempDir;
-use zab::{Server, ServerConfig};
 use zk_client::Session;
 use zk_wire::acl::{Acl, perms};
 use zk_wire::codes::CreateMode;
@@ -17,6 +16,7 @@ use zoobridge::config::Config;
 use zoobridge::local::{Local, RunningBridge};
 use zoobridge::session::CredentialStore;
 
+use crate::sides::server_at;
 use crate::world::{session, until, within};
 
 const ROOT: &str = "/registry";
@@ -258,8 +258,7 @@ async fn while_zookeeper_is_away_everything_stays_and_nothing_is_written() {
         }
     })
     .await;
-    let server = ServerConfig { client_address: address, ..ServerConfig::local(dir.path().to_owned()) };
-    let server = Server::start(server).await.unwrap();
+    let server = server_at(address, dir.path()).await;
     drop(eye);
     let eye = session(address).await;
     let world = Imports { local: Local { server, kube, client, bridge }, eye, config, dir };

@@ -14,6 +14,7 @@ mod population;
 mod removal;
 mod replicas;
 mod scrape;
+mod sides;
 mod tenants;
 mod views;
 mod wire;
@@ -24,14 +25,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube_dev::KubeDev;
 use serde_json::json;
-use zab::{Server, ServerConfig};
 use zk_wire::acl::Acl;
 use zk_wire::codes::CreateMode;
-use zoobridge::local::{Local, RunningBridge, client_of};
+use zoobridge::local::{Local, RunningBridge};
 use zoobridge::session::CredentialStore;
 
+use sides::{kubernetes, server_at};
 use world::{DIRECTORY, World, config, end_session, service, session, slice, until, within};
 
 #[tokio::test]
@@ -233,9 +233,7 @@ async fn what_a_stranger_registered_is_left_alone_until_it_is_gone() {
 async fn a_bridge_waits_for_a_zookeeper_that_is_not_there_yet() {
     let dir = tempfile::tempdir().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let kube =
-        KubeDev::start(kube_dev::Options { workloads: false, ..kube_dev::Options::default() }).await.unwrap();
-    let client = client_of(&kube).unwrap();
+    let (_kube, client) = kubernetes().await;
     service(&client, "orders", &[("curator", "")]).await;
     slice(&client, "orders", &[1]).await;
     let mut config = config();
@@ -245,8 +243,7 @@ async fn a_bridge_waits_for_a_zookeeper_that_is_not_there_yet() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!bridge.is_finished(), "it waits");
 
-    let server = ServerConfig { client_address: free, ..ServerConfig::local(dir.path().to_owned()) };
-    let server = Server::start(server).await.unwrap();
+    let server = server_at(free, dir.path()).await;
     let bridge = within(bridge).await.unwrap().unwrap();
     let eye = session(free).await;
     until(&eye, DIRECTORY, &["10.0.0.1:8080"]).await;
@@ -254,8 +251,7 @@ async fn a_bridge_waits_for_a_zookeeper_that_is_not_there_yet() {
     // And again when it goes away and comes back with its data.
     let before = eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap();
     server.stop().await.unwrap();
-    let server = ServerConfig { client_address: free, ..ServerConfig::local(dir.path().to_owned()) };
-    let server = Server::start(server).await.unwrap();
+    let server = server_at(free, dir.path()).await;
     let eye = session(free).await;
     until(&eye, DIRECTORY, &["10.0.0.1:8080"]).await;
     assert_eq!(eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap(), before);

@@ -5,16 +5,16 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::DeleteParams;
-use kube_dev::KubeDev;
 use tokio::sync::watch;
 use zab::{Server, ServerConfig};
 use zoobridge::apply::Instruments;
 use zoobridge::http::HttpServer;
-use zoobridge::local::{RunningBridge, client_of};
+use zoobridge::local::RunningBridge;
 use zoobridge::metrics::ServerSubject;
 use zoobridge::session::{CredentialStore, Leadership};
 
 use crate::scrape::{Scrape, Scraper};
+use crate::sides::{kubernetes, server_at};
 use crate::world::{DIRECTORY, World, config, end_session, service, session, slice, until, within};
 
 /// Scrapes until it is as it should be. Values that never fall are checked on the way.
@@ -236,9 +236,7 @@ async fn no_label_has_a_value_that_somebody_wrote() {
 async fn a_bridge_is_ready_when_everything_that_was_there_is_published() {
     let dir = tempfile::tempdir().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-    let kube = KubeDev::start(options).await.unwrap();
-    let client = client_of(&kube).unwrap();
+    let (_kube, client) = kubernetes().await;
     service(&client, "orders", &[("curator", "")]).await;
     slice(&client, "orders", &[1]).await;
     let mut config = config();
@@ -255,8 +253,7 @@ async fn a_bridge_is_ready_when_everything_that_was_there_is_published() {
     assert_eq!(scrape.value("zoobridge_leading"), 0.0);
     assert_eq!(scraper.get("/ready").await, (503, "the sessions are not taken over yet\n".to_owned()));
     assert_eq!(scraper.get("/live").await.0, 200, "nobody is helped by a restart");
-    let server = ServerConfig { client_address: free, ..ServerConfig::local(dir.path().to_owned()) };
-    let server = Server::start(server).await.unwrap();
+    let server = server_at(free, dir.path()).await;
     until_ready(&scraper).await;
     let eye = session(free).await;
     until(&eye, DIRECTORY, &["10.0.0.1:8080"]).await;
@@ -269,8 +266,7 @@ async fn a_bridge_is_ready_when_everything_that_was_there_is_published() {
     })
     .await;
     assert_eq!(scraper.get("/live").await.0, 200);
-    let server = ServerConfig { client_address: free, ..ServerConfig::local(dir.path().to_owned()) };
-    let _server = Server::start(server).await.unwrap();
+    let _server = server_at(free, dir.path()).await;
     until_ready(&scraper).await;
     assert_eq!(scraper.scrape().await.value("zoobridge_session_resumes_total"), 1.0);
     bridge.stop().await.unwrap();
@@ -278,8 +274,7 @@ async fn a_bridge_is_ready_when_everything_that_was_there_is_published() {
 
 #[tokio::test]
 async fn a_bridge_without_an_api_server_is_live_and_not_ready() {
-    let kube = KubeDev::start(kube_dev::Options::default()).await.unwrap();
-    let client = client_of(&kube).unwrap();
+    let (kube, client) = kubernetes().await;
     kube.stop().await;
     let store = CredentialStore::secret(client.clone(), "default", "zoobridge-sessions");
     let bridge = RunningBridge::stand_by(&config(), client, store, Leadership::Sole).unwrap();

@@ -9,11 +9,11 @@ use kube::Api;
 use kube::api::ListParams;
 use kube_dev::KubeDev;
 use serde_json::Value;
-use zab::{Server, ServerConfig};
 use zk_wire::acl::Acl;
 use zk_wire::codes::CreateMode;
-use zoobridge::local::{Local, RunningBridge, client_of};
+use zoobridge::local::{Local, RunningBridge};
 
+use crate::sides::Sides;
 use crate::world::{DIRECTORY, World, service, session, slice, within};
 
 const RULES: &str = "rules: [{services: [nobody], formats: [dubbo]}, {services: ['orders*', 'carts'], \
@@ -232,11 +232,7 @@ async fn status_tells_sessions_fence_and_counts() {
 
 #[tokio::test]
 async fn a_dry_run_says_what_it_would_write_and_writes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
-    let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-    let kube = KubeDev::start(options).await.unwrap();
-    let client = client_of(&kube).unwrap();
+    let Sides { server, kube, client, dir } = Sides::new().await;
     let files = Files::new(&kube, server.client_address());
     service(&client, "orders", &[("curator", "")]).await;
     slice(&client, "orders", &[1]).await;

@@ -5,18 +5,17 @@ use std::process::{Child, Stdio};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client};
-use kube_dev::KubeDev;
 use serde_json::{Value, json};
-use zab::{Server, ServerConfig};
 use zk_client::Session;
 use zk_wire::acl::Acl;
 use zk_wire::codes::CreateMode;
-use zoobridge::local::{RunningBridge, client_of};
+use zoobridge::local::RunningBridge;
 use zoobridge::session::{Acls, Leftovers, RemovalError, Remover};
 
 use crate::operators::Files;
+use crate::sides::Sides;
 use crate::world::{DIRECTORY, World, leaves, service, session, slice, until, within};
 
 const CONFIG: &str = "rules: [{formats: [curator, dubbo, dubbo3], names: ['*'], addresses: [pod, custom]}]\n\
@@ -25,36 +24,29 @@ const MAPPING: &str = "/dubbo/mapping/com.acme.A";
 
 /// A bridge as an operator has it: a process, with a Lease.
 struct Installed {
-    _server: Server,
-    _kube: KubeDev,
-    client: Client,
+    sides: Sides,
     files: Files,
     eye: Session,
     bridge: Option<Child>,
-    _dir: tempfile::TempDir,
 }
 
 impl Installed {
     /// Publishes in three formats, and imports one Service.
     async fn new() -> Installed {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
-        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-        let kube = KubeDev::start(options).await.unwrap();
-        let client = client_of(&kube).unwrap();
-        let files = Files::with(&kube, server.client_address(), CONFIG);
-        let eye = session(server.client_address()).await;
+        let sides = Sides::new().await;
+        let files = Files::with(&sides.kube, sides.zookeeper(), CONFIG);
+        let eye = session(sides.zookeeper()).await;
         for name in ["/legacy", "/legacy/prices"] {
             eye.create(name, "", Acl::open(), CreateMode::Persistent).await.unwrap();
         }
         let instance = r#"{"name":"prices","id":"1","address":"10.0.0.50","port":8080}"#;
         eye.create("/legacy/prices/1", instance, Acl::open(), CreateMode::Ephemeral).await.unwrap();
-        service(&client, "orders", &[("curator", ""), ("dubbo", "com.acme.A")]).await;
-        service(&client, "carts", &[("dubbo3", "com.acme.A")]).await;
-        slice(&client, "orders", &[1, 2]).await;
-        slice(&client, "carts", &[3]).await;
-        let mut installed =
-            Installed { _server: server, _kube: kube, client, files, eye, bridge: None, _dir: dir };
+        let client = &sides.client;
+        service(client, "orders", &[("curator", ""), ("dubbo", "com.acme.A")]).await;
+        service(client, "carts", &[("dubbo3", "com.acme.A")]).await;
+        slice(client, "orders", &[1, 2]).await;
+        slice(client, "carts", &[3]).await;
+        let mut installed = Installed { sides, files, eye, bridge: None };
         installed.start().await;
         installed
     }
@@ -82,13 +74,13 @@ impl Installed {
     }
 
     fn services(&self) -> Api<Service> {
-        Api::default_namespaced(self.client.clone())
+        Api::default_namespaced(self.sides.client.clone())
     }
 
     /// How many Secrets and Leases there are.
     async fn objects(&self) -> (usize, usize) {
-        let (secrets, leases) =
-            (Api::<Secret>::all(self.client.clone()), Api::<Lease>::all(self.client.clone()));
+        let client = &self.sides.client;
+        let (secrets, leases) = (Api::<Secret>::all(client.clone()), Api::<Lease>::all(client.clone()));
         let every = ListParams::default();
         (secrets.list(&every).await.unwrap().items.len(), leases.list(&every).await.unwrap().items.len())
     }
@@ -166,9 +158,9 @@ async fn what_others_use_stays() {
     eye.create(notes, "", Acl::open(), CreateMode::Persistent).await.unwrap();
     let labels = json!({"metadata": {"labels": {"app": "zoobridge"}}});
     let (params, patch) = (PatchParams::default(), Patch::Merge(&labels));
-    let secrets = Api::<Secret>::default_namespaced(world.client.clone());
+    let secrets = Api::<Secret>::default_namespaced(world.sides.client.clone());
     secrets.patch("zoobridge-sessions", &params, &patch).await.unwrap();
-    let leases = Api::<Lease>::default_namespaced(world.client.clone());
+    let leases = Api::<Lease>::default_namespaced(world.sides.client.clone());
     leases.patch("zoobridge", &params, &patch).await.unwrap();
 
     let (code, done) = world.files.json(&["uninstall", "--yes"]).await;

@@ -6,29 +6,25 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube_dev::KubeDev;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use zab::{Server, ServerConfig};
 use zk_client::Session;
 use zoobridge::apply::{Bridge, Instruments};
 use zoobridge::config::Config;
 use zoobridge::lease::{Election, Elector, LeaseError, Timing};
-use zoobridge::local::{RunningBridge, client_of};
+use zoobridge::local::RunningBridge;
 use zoobridge::observe::watch::observations;
 use zoobridge::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
 
+use crate::sides::{Sides, kubernetes};
 use crate::world::{DIRECTORY, config, leaves, service, session, slice, until, within};
 
 struct Cluster {
-    server: Server,
-    kube: KubeDev,
-    client: kube::Client,
+    sides: Sides,
     config: Config,
     eye: Session,
-    _dir: tempfile::TempDir,
 }
 
 /// A bridge with its candidate, as `zoobridge run` has them.
@@ -40,22 +36,18 @@ struct Replica {
 
 impl Cluster {
     async fn start() -> Cluster {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(ServerConfig::local(dir.path().to_owned())).await.unwrap();
-        let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
-        let kube = KubeDev::start(options).await.unwrap();
-        let client = client_of(&kube).unwrap();
+        let sides = Sides::new().await;
         let mut config = config();
-        config.zookeeper.connect = server.client_address().to_string().parse().unwrap();
-        let eye = session(server.client_address()).await;
-        service(&client, "orders", &[("curator", "")]).await;
-        slice(&client, "orders", &[1, 2]).await;
-        Cluster { server, kube, client, config, eye, _dir: dir }
+        config.zookeeper.connect = sides.zookeeper().to_string().parse().unwrap();
+        let eye = session(sides.zookeeper()).await;
+        service(&sides.client, "orders", &[("curator", "")]).await;
+        slice(&sides.client, "orders", &[1, 2]).await;
+        Cluster { sides, config, eye }
     }
 
     fn replica(&self, name: &str, duration: Duration) -> Replica {
         let election = Election::new(name.to_owned(), Timing { duration });
-        let (mut elector, until) = Elector::new(self.client.clone(), "default", "zoobridge", election);
+        let (mut elector, until) = Elector::new(self.sides.client.clone(), "default", "zoobridge", election);
         let stop = CancellationToken::new();
         let electing = tokio::spawn({
             let stop = stop.clone();
@@ -64,15 +56,11 @@ impl Cluster {
                 (elector, ended)
             }
         });
-        let store = CredentialStore::secret(self.client.clone(), "default", "zoobridge-sessions");
+        let store = CredentialStore::secret(self.sides.client.clone(), "default", "zoobridge-sessions");
         let leadership = Leadership::Lease(until);
-        let bridge = RunningBridge::stand_by(&self.config, self.client.clone(), store, leadership).unwrap();
+        let bridge =
+            RunningBridge::stand_by(&self.config, self.sides.client.clone(), store, leadership).unwrap();
         Replica { bridge, electing, stop }
-    }
-
-    async fn end(self) {
-        self.kube.stop().await;
-        self.server.stop().await.unwrap();
     }
 }
 
@@ -114,12 +102,12 @@ async fn a_killed_leader_is_followed_and_nothing_changes_in_the_tree() {
     assert!(!second.bridge.status().leading);
     let before = cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap();
     first.kill().await;
-    slice(&cluster.client, "orders", &[1, 3]).await;
+    slice(&cluster.sides.client, "orders", &[1, 3]).await;
     until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.3:8080"]).await;
     assert!(second.bridge.status().leading);
     assert_eq!(cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap(), before);
     second.stop().await;
-    cluster.end().await;
+    cluster.sides.stop().await;
 }
 
 #[tokio::test]
@@ -137,7 +125,7 @@ async fn a_stopped_leader_lets_go_of_the_lease_and_nobody_waits_for_its_end() {
     second.stop().await;
     // The sessions live on, and with them the znodes.
     assert_eq!(leaves(&cluster.eye, DIRECTORY).await.len(), 2);
-    cluster.end().await;
+    cluster.sides.stop().await;
 }
 
 #[tokio::test]
@@ -145,28 +133,27 @@ async fn a_leader_whose_lease_is_taken_says_so_and_ends() {
     let cluster = Cluster::start().await;
     let Replica { bridge, electing, stop: _stop } = cluster.replica("first", Duration::from_secs(1));
     until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
-    let leases: Api<Lease> = Api::default_namespaced(cluster.client.clone());
+    let leases: Api<Lease> = Api::default_namespaced(cluster.sides.client.clone());
     let taken = json!({"spec": {"holderIdentity": "somebody else", "leaseDurationSeconds": 60}});
     leases.patch("zoobridge", &PatchParams::default(), &Patch::Merge(taken)).await.unwrap();
     let (_elector, ended) = within(electing).await.unwrap();
     let error = ended.unwrap_err();
     assert!(matches!(&error, LeaseError::Taken { holder, .. } if holder == "somebody else"), "{error}");
     bridge.kill().await;
-    cluster.end().await;
+    cluster.sides.stop().await;
 }
 
 #[tokio::test]
 async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let cluster = Cluster::start().await;
     let store = CredentialStore::memory();
-    let first = RunningBridge::start(&cluster.config, cluster.client.clone(), store.clone()).await.unwrap();
+    let first =
+        RunningBridge::start(&cluster.config, cluster.sides.client.clone(), store.clone()).await.unwrap();
     until(&cluster.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
     let before = cluster.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap();
     first.kill().await;
     // Its watches are of a cluster that has nothing; so far behind are they.
-    let nothing = KubeDev::start(kube_dev::Options { workloads: false, ..kube_dev::Options::default() });
-    let nothing = nothing.await.unwrap();
-    let behind = client_of(&nothing).unwrap();
+    let (nothing, behind) = kubernetes().await;
     let (lease, leads) = watch::channel(None);
     let Config { zookeeper, .. } = &cluster.config;
     let pool = PoolStart {
@@ -183,10 +170,10 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let mut status = instruments.status();
     let (_rules, rules) = watch::channel(cluster.config.rules.clone());
     let roots = cluster.config.roots().unwrap();
-    let second = Bridge::new(rules, roots, cluster.client.clone(), pool, instruments.clone());
+    let second = Bridge::new(rules, roots, cluster.sides.client.clone(), pool, instruments.clone());
     let stop = CancellationToken::new();
     let running = tokio::spawn({
-        let (stop, client) = (stop.clone(), cluster.client.clone());
+        let (stop, client) = (stop.clone(), cluster.sides.client.clone());
         let begun = AtomicBool::new(false);
         async move {
             let observe = || {
@@ -204,5 +191,5 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     stop.cancel();
     running.await.unwrap().unwrap();
     nothing.stop().await;
-    cluster.end().await;
+    cluster.sides.stop().await;
 }
