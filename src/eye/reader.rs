@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio_zookeeper::ZooKeeper;
+use tokio_zookeeper::{ZooKeeper, ZooKeeperBuilder};
 
 /// A directory of leaves in one of the formats, as its consumers know it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,7 @@ pub enum ReadError {
 /// A consumer that connects when it must and reads when asked.
 pub struct Reader {
     address: SocketAddr,
+    session_timeout: Duration,
     client: Option<ZooKeeper>,
 }
 
@@ -78,7 +79,13 @@ impl Reader {
     /// A consumer of the ensemble member at `address`; it connects at its first read.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Reader { address, client: None }
+        Reader { address, session_timeout: Duration::ZERO, client: None }
+    }
+
+    /// The same, asking for this session timeout instead of the server's least, in whole milliseconds.
+    #[must_use]
+    pub fn asking_for(self, session_timeout: Duration) -> Self {
+        Reader { session_timeout, ..self }
     }
 
     /// The `ip:port` of every instance in the directory; empty if there is no such directory.
@@ -144,7 +151,9 @@ impl Reader {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, ZooKeeper::connect(&self.address));
+        let mut builder = ZooKeeperBuilder::default();
+        builder.set_timeout(self.session_timeout);
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, builder.connect(&self.address));
         let (client, _events) = match connecting.await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(ReadError::Connection(self.address, error.to_string())),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use zk_client::{
     AttachError, ConnectError, ConnectString, Connector, Events, Opening, Options, Permit, Session, attach,
+    relay,
 };
 
 use super::acls::Acls;
-use super::identity::{Identity, IdentityError, IdentityFiles};
+use super::identity::{Identity, IdentityError, IdentityFiles, Proofs};
 
 /// An ensemble and how to attach to it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,5 +78,25 @@ impl Ensemble {
             ..options
         };
         Ok(attach(stream, permit.await, opening, options).await?)
+    }
+
+    /// Gives another client a session, without the chroot, and passes on what it and the server say (see
+    /// [`zk_client::relay`]). It is whoever we are, or without `proofs` only whom our TLS certificate names.
+    ///
+    /// # Errors
+    /// See [`AttemptError`].
+    pub(crate) async fn relay(
+        &self,
+        connector: &mut Connector,
+        client: TcpStream,
+        asked_for: Duration,
+        proofs: bool,
+    ) -> Result<(), AttemptError> {
+        let Proofs { auth, sasl, tls } = self.identity.proofs().await?;
+        connector.secure(tls);
+        let server = connector.connect().await?;
+        let (auth, sasl) = if proofs { (auth, sasl) } else { (Vec::new(), None) };
+        let options = Options { auth, sasl, handshake: self.attempt(), ..Options::default() };
+        Ok(relay(client, server, asked_for, self.session_timeout, &options).await?)
     }
 }

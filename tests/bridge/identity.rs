@@ -17,6 +17,7 @@ use zoobridge::config::Config;
 use zoobridge::local::RunningBridge;
 use zoobridge::session::CredentialStore;
 
+use crate::operators::Files;
 use crate::scrape::Scraper;
 use crate::sides::Sides;
 use crate::wire::Wire;
@@ -295,4 +296,63 @@ async fn a_chroot_holds_everything() {
     eye.delete(&format!("/a/b{DIRECTORY}/10.0.0.1:8080"), -1).await.unwrap();
     until(&eye, &format!("/a/b{DIRECTORY}"), &["10.0.0.1:8080"]).await;
     bridge.stop().await.unwrap();
+}
+
+/// What the bridge can do as itself its operators can: by each proof alone and by all, below a chroot, where nobody else
+/// may even read, and where a session is given only to who proves all that was proven before.
+#[tokio::test]
+async fn the_operators_tools_prove_what_the_bridge_proves() {
+    const TLS: &str =
+        "tls: {caFile: DIR/ca.crt, certFile: DIR/tls.crt, keyFile: DIR/tls.key, serverName: zoo}";
+    const ALL: &str = "digestFile: DIR/digest, saslFile: DIR/sasl, ";
+    let authority = Authority::new("authority");
+    let place = Place::new(&authority, Reattach::Identity).await;
+    authority.write_client(place.sides.dir.path(), "bridge");
+    place.write("digest", "one:secret\n");
+    place.write("sasl", "bridge:sasl-secret\n");
+    let eye = session(place.sides.zookeeper()).await;
+    let (plain, secure) = (place.sides.zookeeper(), place.sides.server.secure_client_address().unwrap());
+    for (chroot, address, proofs, acl, reads_anonymously) in [
+        ("/all", secure, format!("{ALL}{TLS}"), "sasl:bridge:cdrwa", false),
+        ("/certificate", secure, TLS.to_owned(), "x509:CN=bridge:cdrwa", true),
+        ("/sasl", plain, "saslFile: DIR/sasl".to_owned(), "sasl:bridge:cdrwa", false),
+        ("/digest", plain, "digestFile: DIR/digest".to_owned(), "auth::cdrwa", false),
+    ] {
+        eye.create(chroot, "", Acl::open(), zk_wire::codes::CreateMode::Persistent).await.unwrap();
+        let proofs = proofs.replace("DIR", &place.sides.dir.path().display().to_string());
+        let zookeeper = format!(
+            "connect: '{address}{chroot}', {proofs}, acls: {{leaves: ['{acl}'], parents: ['{acl}'], own: ['{acl}']}}"
+        );
+        let rules = "rules: [{formats: [curator], names: ['*'], addresses: [pod, custom]}]";
+        let files = Files::of(&place.sides.kube, &zookeeper, rules);
+        let run = async |args: &[&str]| {
+            let (code, text) = files.run(args).await;
+            assert_eq!(code, 0, "{chroot} {args:?}: {text}");
+            text
+        };
+        let bridge = files.bridge();
+        let (code, verified) = files.json(&["verify"]).await;
+        assert_eq!((code, &verified[0]["seen"]), (0, &1.into()), "{chroot}: {verified}");
+        let (code, text) = files.run(&["verify", "--anonymous", "--within", "0s"]).await;
+        assert_eq!(code == 0, reads_anonymously, "{chroot}: {text}");
+        assert!(run(&["history", "default/orders"]).await.contains("10.0.0.1:8080"), "{chroot}");
+        assert!(run(&["status"]).await.contains("/zoobridge/test/fence/"), "{chroot}");
+        assert_eq!(run(&["diff"]).await, "nothing to write\n", "{chroot}");
+        assert!(run(&["explain", "default/orders"]).await.contains("zxid"), "{chroot}");
+        // It dies, and with its session what it published.
+        drop(bridge);
+        within(async {
+            while files.run(&["gc", "--owner", "test", "--yes"]).await.0 != 0 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+        .await;
+        assert_eq!(leaves(&eye, chroot).await, [""; 0], "{chroot}");
+        let bridge = files.bridge();
+        let (code, verified) = files.json(&["verify", "--within", "20s"]).await;
+        assert_eq!((code, &verified[0]["seen"]), (0, &1.into()), "{chroot}: {verified}");
+        bridge.stop().await;
+        assert!(run(&["uninstall", "--yes"]).await.contains("closed"), "{chroot}");
+        assert_eq!(leaves(&eye, chroot).await, [""; 0], "{chroot}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The operators' tools as an operator has them: the program, on both sides as they are.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -22,8 +22,12 @@ const RULES: &str = "rules: [{services: [nobody], formats: [dubbo]}, {services: 
 /// A configuration and a kubeconfig, as files.
 pub(crate) struct Files {
     dir: tempfile::TempDir,
-    zookeeper: std::net::SocketAddr,
+    /// The configuration but for its rules and imports.
+    common: String,
 }
+
+/// A bridge as an operator has it: a process, with a Lease. It is killed with this.
+pub(crate) struct Process(Option<Child>);
 
 impl Files {
     pub(crate) fn new(kube: &KubeDev, zookeeper: std::net::SocketAddr) -> Files {
@@ -31,20 +35,29 @@ impl Files {
     }
 
     pub(crate) fn with(kube: &KubeDev, zookeeper: std::net::SocketAddr, rest: &str) -> Files {
+        Files::of(kube, &format!("connect: '{zookeeper}'"), rest)
+    }
+
+    /// With these keys in the section `zookeeper`.
+    pub(crate) fn of(kube: &KubeDev, zookeeper: &str, rest: &str) -> Files {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("kubeconfig"), kube.kubeconfig()).unwrap();
-        let files = Files { dir, zookeeper };
+        let common = format!(
+            "cluster: test\nzookeeper: {{sessionTimeout: 4s, {zookeeper}}}\nhttp: {{address: '127.0.0.1:0'}}\n"
+        );
+        let files = Files { dir, common };
         files.configure(rest);
         files
     }
 
     fn configure(&self, rest: &str) {
-        let config = format!(
-            "cluster: test\nzookeeper: {{connect: '{}', sessionTimeout: 4s}}\n\
-             http: {{address: '127.0.0.1:0'}}\n{rest}\n",
-            self.zookeeper
-        );
+        let config = format!("{}{rest}\n", self.common);
         std::fs::write(self.dir.path().join("zoobridge.yaml"), config).unwrap();
+    }
+
+    pub(crate) fn bridge(&self) -> Process {
+        let mut command = self.command(&["run"]);
+        Process(Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()))
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
@@ -68,6 +81,24 @@ impl Files {
     pub(crate) async fn json(&self, args: &[&str]) -> (i32, Value) {
         let (code, text) = self.run(&[args, &["--output", "json"]].concat()).await;
         (code, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+}
+
+impl Process {
+    /// As its Deployment is scaled to 0.
+    pub(crate) async fn stop(mut self) {
+        let mut child = self.0.take().unwrap();
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        assert!(ended.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            drop(child.kill().and_then(|()| child.wait()));
+        }
     }
 }
 

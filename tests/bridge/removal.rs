@@ -1,7 +1,6 @@
 //! What is left when a bridge is gone, and how it goes.
 
 use std::collections::BTreeSet;
-use std::process::{Child, Stdio};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -14,7 +13,7 @@ use zk_wire::codes::CreateMode;
 use zoobridge::local::RunningBridge;
 use zoobridge::session::{Acls, Leftovers, RemovalError, Remover};
 
-use crate::operators::Files;
+use crate::operators::{Files, Process};
 use crate::sides::Sides;
 use crate::world::{DIRECTORY, World, leaves, service, session, slice, until, within};
 
@@ -22,12 +21,12 @@ const CONFIG: &str = "rules: [{formats: [curator, dubbo, dubbo3], names: ['*'], 
     imports: [{name: legacy, format: curator, root: /legacy, namespace: default, addresses: [10.0.0.0/8]}]\n";
 const MAPPING: &str = "/dubbo/mapping/com.acme.A";
 
-/// A bridge as an operator has it: a process, with a Lease.
+/// A bridge between both sides.
 struct Installed {
     sides: Sides,
     files: Files,
     eye: Session,
-    bridge: Option<Child>,
+    bridge: Option<Process>,
 }
 
 impl Installed {
@@ -52,8 +51,7 @@ impl Installed {
     }
 
     async fn start(&mut self) {
-        let mut command = self.files.command(&["run"]);
-        self.bridge = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        self.bridge = Some(self.files.bridge());
         until(&self.eye, DIRECTORY, &["10.0.0.1:8080", "10.0.0.2:8080"]).await;
         until(&self.eye, "/services/carts", &["10.0.0.3:8080"]).await;
         within(async {
@@ -65,12 +63,8 @@ impl Installed {
         .await;
     }
 
-    /// As its Deployment is scaled to 0.
     async fn stop(&mut self) {
-        let mut child = self.bridge.take().unwrap();
-        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
-        assert!(ended.success());
+        self.bridge.take().unwrap().stop().await;
     }
 
     fn services(&self) -> Api<Service> {
@@ -87,14 +81,6 @@ impl Installed {
 
     async fn exists(&self, path: &str) -> bool {
         self.eye.exists(path).await.unwrap().is_some()
-    }
-}
-
-impl Drop for Installed {
-    fn drop(&mut self) {
-        if let Some(mut bridge) = self.bridge.take() {
-            drop(bridge.kill().and_then(|()| bridge.wait()));
-        }
     }
 }
 
@@ -200,8 +186,7 @@ async fn gc_removes_what_an_owner_that_is_gone_has_left() {
     assert!(code == 1 && text.contains("the bridge of test has session 0x"), "{code} {text}");
     let owner =
         world.eye.exists(&format!("{DIRECTORY}/10.0.0.1:8080")).await.unwrap().unwrap().ephemeral_owner;
-    let mut bridge = world.bridge.take().unwrap();
-    bridge.kill().and_then(|()| bridge.wait()).unwrap();
+    drop(world.bridge.take());
     let (code, text) = world.files.run(&["gc", "--owner", "test", "--yes"]).await;
     assert!(code == 1 && text.contains(&owner.to_string()), "its session lives on: {text}");
     until(&world.eye, "/zoobridge/test/sessions", &[]).await;

@@ -76,7 +76,7 @@ fn elements(request: &Request) -> Vec<OpCode> {
     }
 }
 
-fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(crate) fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut frame = vec![0; 4];
     write(&mut frame);
     let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
@@ -157,7 +157,7 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite>(
 }
 
 /// Takes one whole frame off the input, without its length.
-fn next_frame(input: &mut BytesMut, max_frame: usize) -> Result<Option<Bytes>, Lost> {
+pub(crate) fn next_frame(input: &mut BytesMut, max_frame: usize) -> Result<Option<Bytes>, Lost> {
     let Some(prefix) = input.first_chunk::<4>() else {
         return Ok(None);
     };

@@ -272,3 +272,60 @@ fn keys_that_cannot_be_used_are_told_without_being_shown() {
         assert!(error.contains(reason) && !error.contains("PRIVATE"), "{error}");
     }
 }
+
+/// A client that knows neither TLS nor SASL is who we are, by a connection that is passed on; one that does not know
+/// which session timeout to ask for is not let in.
+#[tokio::test]
+async fn another_client_is_let_in_by_a_number_and_is_who_we_are() {
+    let place = Place::new(|_| {}).await;
+    let bob = place.authority.client("bob");
+    let tls = || Some(place.authority.tls(Some(&bob), Some("zoo")));
+    let digest = Auth { scheme: "digest".to_owned(), secret: "bob:pw".into() };
+    let all = Options { auth: vec![digest], ..sasl("bob\"secret") };
+    let number = Duration::from_millis(1_234_567_891);
+    let asking = |timeout| Opening::New { timeout };
+    for (proofs, expected) in
+        [(&all, &["ip", "x509", "sasl", "digest"][..]), (&Options::default(), &["ip", "x509"])]
+    {
+        let server = place.connector(tls()).connect().await.unwrap();
+        let (client, other) = tokio::io::duplex(1 << 16);
+        let relayed = zk_client::relay(other, server, number, Duration::from_secs(8), proofs);
+        let asked = async {
+            let attached = attach(client, Permit::grant(), asking(number), Options::default()).await;
+            let (session, _events) = attached.unwrap();
+            let credentials = session.credentials();
+            assert_eq!(credentials.timeout, Duration::from_secs(8), "not what it asked for");
+            assert!(credentials.password.expose().is_empty());
+            let mut schemes: Vec<_> =
+                identities(&session).await.into_iter().map(|(scheme, _)| scheme).collect();
+            schemes.sort_by_key(|scheme| expected.iter().position(|expected| expected == scheme));
+            assert_eq!(schemes, expected);
+            // More than the way takes at once.
+            session.create("/a", vec![7; 300_000], Acl::open(), CreateMode::Persistent).await.unwrap();
+            assert_eq!(session.get("/a").await.unwrap().unwrap().0.len(), 300_000);
+            session.delete("/a", -1).await.unwrap();
+            session.close().await.unwrap();
+        };
+        let (relayed, ()) = tokio::join!(relayed, asked);
+        relayed.unwrap();
+    }
+    let (session, _events) = place.attach(None, begin(), all.clone()).await.unwrap();
+    let stranger = Credentials { timeout: number, ..session.credentials() };
+    for opening in [asking(Duration::from_millis(1_234_567_892)), resume(&stranger)] {
+        let server = place.connector(tls()).connect().await.unwrap();
+        let (client, other) = tokio::io::duplex(1 << 16);
+        let relayed = zk_client::relay(other, server, number, Duration::from_secs(8), &all);
+        let asked = attach(client, Permit::grant(), opening, Options::default());
+        let (relayed, asked) = tokio::join!(relayed, asked);
+        assert!(matches!(relayed, Err(AttachError::Lost(Lost::Protocol(_)))), "{relayed:?}");
+        assert!(asked.is_err());
+    }
+    let server = place.connector(tls()).connect().await.unwrap();
+    let (client, other) = tokio::io::duplex(1 << 16);
+    let wrong = sasl("wrong");
+    let relayed = zk_client::relay(other, server, number, Duration::from_secs(8), &wrong);
+    let asked = attach(client, Permit::grant(), asking(number), Options::default());
+    let (relayed, asked) = tokio::join!(relayed, asked);
+    assert!(matches!(relayed, Err(AttachError::AuthFailed { .. })), "{relayed:?}");
+    assert!(asked.is_err());
+}

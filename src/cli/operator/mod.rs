@@ -13,6 +13,7 @@ mod status;
 mod table;
 mod uninstall;
 mod verify;
+mod way;
 
 use std::process::ExitCode;
 

@@ -1,18 +1,16 @@
 //! `zoobridge verify`: does a consumer see what it should? It is asked with another client than the bridge's, which
-//! shares no code with it, and reads leaves as that format's consumers do.
+//! shares no code with it but for how it connects, and reads leaves as that format's consumers do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use serde::Serialize;
-use tokio_util::either::Either;
-use zk_client::Connector;
 
 use super::sight::Sight;
 use super::table::table;
+use super::way::Way;
 use super::{Output, SomeArgs, exit, json};
 use crate::cli::kubernetes;
 use crate::config::Config;
@@ -30,6 +28,9 @@ pub(in crate::cli) struct Args {
     /// the other, and may change in between.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::cli::time)]
     within: Duration,
+    /// Prove nothing to ZooKeeper, but for the certificate of TLS: read what everybody may read.
+    #[arg(long)]
+    anonymous: bool,
 }
 
 /// One directory.
@@ -68,15 +69,8 @@ impl Verified {
 pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.some.common.load()?;
     let (client, namespace) = kubernetes(&config).await?;
-    if config.zookeeper.tls.is_some() {
-        bail!("verify reads with a client that speaks no TLS; diff tells what is not as it should be");
-    }
-    // Whichever server of the ensemble answers.
-    let server = Connector::new(config.zookeeper.connect.clone(), Duration::from_secs(5)).connect().await?;
-    let Either::Left(server) = server else { bail!("verify's client speaks no TLS") };
-    let address = server.peer_addr().context("the connection to ZooKeeper was lost at once")?;
-    drop(server);
-    let mut reader = Reader::new(address);
+    let way = Way::to(config.zookeeper.ensemble()?, !args.anonymous).await?;
+    let mut reader = Reader::new(way.address()).asking_for(way.asked_for());
     let began = Instant::now();
     let verified = loop {
         let sight = Sight::read(&config, &client, &namespace).await?;
