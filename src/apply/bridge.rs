@@ -15,6 +15,7 @@ use zk_wire::ids::SessionId;
 use zk_wire::reply::WatcherEvent;
 
 use super::events::Events;
+use super::filled::Filled;
 use super::ledger::{Counts, Doubt, Ledger};
 use super::metrics::Instruments;
 use super::neighbours::Neighbours;
@@ -49,6 +50,7 @@ struct Leader {
     store: Store,
     ledger: Ledger,
     neighbours: Neighbours,
+    filled: Filled,
     is_synced: bool,
     /// Has everything that was there at first been written, as far as it could be?
     is_settled: bool,
@@ -242,6 +244,7 @@ impl Bridge {
         let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited).under(policy),
             neighbours: Neighbours::new(roots.clone()),
+            filled: Filled::default(),
             rules,
             new_rules,
             roots,
@@ -379,10 +382,20 @@ impl Leader {
             self.ledger.deleted(directory.as_str());
         }
         self.neighbours.take_due().into_iter().for_each(|key| self.ledger.push(key));
-        while self.writes.len() < WRITES
-            && let Some(key) = self.ledger.pop_due()
-        {
-            self.plan(key);
+        loop {
+            while self.writes.len() < WRITES
+                && let Some(key) = self.ledger.pop_due()
+            {
+                self.plan(key);
+            }
+            if self.ledger.all_planned() {
+                self.filled.all_planned();
+            }
+            let due = self.filled.take_due();
+            if due.is_empty() {
+                break;
+            }
+            due.into_iter().for_each(|key| self.ledger.push(key));
         }
         let is_known = self.neighbours.pending() == 0;
         if !self.is_settled && self.ledger.all_planned() && self.writes.is_empty() && is_known {
@@ -424,7 +437,11 @@ impl Leader {
         let Known::Known((service, slices)) = self.store.get(&key) else { return };
         self.instruments.apply.plans.inc();
         let before = self.draining.remove(&key).unwrap_or_default();
-        let (ledger, neighbours) = (&self.ledger, &self.neighbours);
+        let (ledger, neighbours, filled) = (&self.ledger, &self.neighbours, &self.filled);
+        let beside = |directory: &ZnodePath| {
+            let has_ours = ledger.has_any_in(directory);
+            neighbours.beside(directory, has_ours, filled.found_by(&key, directory, has_ours))
+        };
         let given = Given {
             rules: &self.rules,
             roots: &self.roots,
@@ -432,10 +449,11 @@ impl Leader {
             draining: &before,
             now: self.started.elapsed(),
             is_there: &|path| ledger.has(path),
-            beside: &|directory| neighbours.beside(directory, ledger.has_any_in(directory)),
+            beside: &beside,
         };
         let mut desired = desired(service, slices.iter().copied(), &given);
         self.neighbours.planned(&key, &desired);
+        self.filled.planned(&key, &desired);
         self.drains(&key, &desired);
         let theirs = std::mem::take(&mut desired.theirs);
         let heard = match (desired.waits, heard) {

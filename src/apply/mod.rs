@@ -13,6 +13,7 @@
 
 mod bridge;
 mod events;
+mod filled;
 mod imagined;
 mod ledger;
 mod metrics;

@@ -14,7 +14,7 @@ use std::ops::Bound;
 
 use crate::format::Registered;
 use crate::model::{Holds, ServiceKey, ZnodePath};
-use crate::plan::{Beside, Desired, Others, Roots};
+use crate::plan::{Beside, Desired, FilledAs, Others, Roots};
 use crate::session::Sighting;
 
 /// What is known of others.
@@ -73,12 +73,14 @@ impl Neighbours {
         }
     }
 
-    /// A directory as a plan needs it. `has_ours` tells whether something of ours is there now.
-    pub(super) fn beside(&self, directory: &ZnodePath, has_ours: bool) -> Beside<'_> {
+    /// A directory as a plan needs it. `has_ours` tells whether something of ours is there now, and `filled` in which
+    /// format.
+    pub(super) fn beside(&self, directory: &ZnodePath, has_ours: bool, filled: FilledAs) -> Beside<'_> {
         let known = self.directories.get(directory);
         Beside {
             is_held: has_ours || known.is_some_and(|it| it.is_held),
             others: known.filter(|it| it.is_known).map(|it| &it.others),
+            filled,
         }
     }
 

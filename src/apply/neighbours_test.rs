@@ -54,7 +54,10 @@ fn look(neighbours: &mut Neighbours, answer: &Sighting) -> Vec<ZnodePath> {
 }
 
 fn others(neighbours: &Neighbours) -> Option<Vec<ZnodePath>> {
-    neighbours.beside(&directory(), false).others.map(|others| others.instances.keys().cloned().collect())
+    neighbours
+        .beside(&directory(), false, FilledAs::Any)
+        .others
+        .map(|others| others.instances.keys().cloned().collect())
 }
 
 #[test]
@@ -115,8 +118,8 @@ fn only_what_is_news_makes_a_plan() {
 #[test]
 fn a_directory_is_held_from_the_first_leaf_on_and_as_long_as_somebody_wants_it() {
     let mut neighbours = neighbours();
-    let is_held = |neighbours: &Neighbours| neighbours.beside(&directory(), false).is_held;
-    assert!(!is_held(&neighbours) && neighbours.beside(&directory(), true).is_held);
+    let is_held = |neighbours: &Neighbours| neighbours.beside(&directory(), false, FilledAs::Any).is_held;
+    assert!(!is_held(&neighbours) && neighbours.beside(&directory(), true, FilledAs::Any).is_held);
     let full = Desired { leaves: [(child(1), "x".into())].into(), ..wanted() };
     neighbours.planned(&key(), &full);
     // It has no endpoint for a while, and another Service joins.
@@ -141,12 +144,12 @@ fn nobody_makes_us_remember_without_end() {
     assert_eq!((others(&neighbours).unwrap().len(), neighbours.pending()), (MOST, 0));
     // Most of them go: whoever is left is looked for again.
     for name in many.iter().take(MOST) {
-        assert!(!neighbours.beside(&directory(), false).others.unwrap().is_empty());
+        assert!(!neighbours.beside(&directory(), false, FilledAs::Any).others.unwrap().is_empty());
         neighbours.deleted(directory().child(name).unwrap().as_str());
     }
     assert_eq!(neighbours.take_unlisted(), [directory()].into());
     neighbours.listed(&directory(), &[], |_| false);
-    assert!(neighbours.beside(&directory(), false).others.unwrap().is_empty());
+    assert!(neighbours.beside(&directory(), false, FilledAs::Any).others.unwrap().is_empty());
 }
 
 /// What is there, what was heard of it and not taken in, and what was seen and not told.
@@ -253,7 +256,7 @@ impl World {
     }
 
     fn settle(&mut self) {
-        if self.is_blind || self.neighbours.beside(&directory(), false).others.is_none() {
+        if self.is_blind || self.neighbours.beside(&directory(), false, FilledAs::Any).others.is_none() {
             self.take(Step::List);
         }
         for _ in 0..1_000 {
@@ -292,7 +295,7 @@ proptest! {
             _ => None,
         });
         let expected: BTreeMap<_, _> = instances.collect();
-        let believed = world.neighbours.beside(&directory(), false).others.unwrap();
+        let believed = world.neighbours.beside(&directory(), false, FilledAs::Any).others.unwrap();
         prop_assert_eq!(&believed.instances, &expected);
         // And whoever wants it plans with that.
         prop_assert!(!believed.and_more);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use zk_wire::ids::SessionId;
 
+use super::filled::Filled;
 use super::imagined::{Imagined, Write};
 use super::ledger::{Ledger, nobody};
 use super::neighbours::Neighbours;
@@ -29,6 +30,7 @@ pub struct Rehearsal {
     roots: Roots,
     ledger: Ledger,
     neighbours: Neighbours,
+    filled: Filled,
     imagined: Imagined,
     /// Of Services, what drains. Time stands still here: nothing has drained long enough.
     draining: HashMap<ServiceKey, Drains>,
@@ -53,6 +55,7 @@ impl Rehearsal {
         Rehearsal {
             rules,
             neighbours: Neighbours::new(roots.clone()),
+            filled: Filled::default(),
             roots,
             ledger,
             imagined: Imagined::new(tree, ours),
@@ -102,6 +105,10 @@ impl Rehearsal {
 
     fn given<T>(&self, store: &Store, key: &ServiceKey, with: impl FnOnce(&Given<'_>) -> T) -> T {
         let is_there = |path: &ZnodePath| self.ledger.has(path);
+        let beside = |directory: &ZnodePath| {
+            let has_ours = self.ledger.has_any_in(directory);
+            self.neighbours.beside(directory, has_ours, self.filled.found_by(key, directory, has_ours))
+        };
         with(&Given {
             rules: &self.rules,
             roots: &self.roots,
@@ -109,7 +116,7 @@ impl Rehearsal {
             draining: self.draining.get(key).unwrap_or(&self.nothing),
             now: Duration::ZERO,
             is_there: &is_there,
-            beside: &|directory| self.neighbours.beside(directory, self.ledger.has_any_in(directory)),
+            beside: &beside,
         })
     }
 
@@ -140,7 +147,11 @@ impl Rehearsal {
             for path in &strange {
                 self.neighbours.seen(path.clone(), &self.imagined.see(path));
             }
-            let due = self.neighbours.take_due();
+            if self.ledger.all_planned() {
+                self.filled.all_planned();
+            }
+            let mut due = self.neighbours.take_due();
+            due.append(&mut self.filled.take_due());
             let has_news = !doubts.is_empty() || !strange.is_empty() || !due.is_empty();
             self.observed(due);
             if self.ledger.take_wants_lists() {
@@ -163,6 +174,7 @@ impl Rehearsal {
         let desired = self.desired(store, key);
         self.draining.insert(key.clone(), desired.draining.clone());
         self.neighbours.planned(key, &desired);
+        self.filled.planned(key, &desired);
         let Some(change) = self.ledger.plan(key, desired) else { return };
         let outcome = write(&self.imagined, change, None).await;
         let again = outcome.end == End::Again;

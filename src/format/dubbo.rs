@@ -550,6 +550,10 @@ fn address(name: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
+#[path = "dubbo_readers_test.rs"]
+mod readers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Endpoint, Protocol};

@@ -1,6 +1,7 @@
 //! One endpoint, as a leaf shows it.
 
 use serde::Deserialize;
+use sha1::{Digest, Sha1};
 
 use crate::model::Endpoint;
 
@@ -30,6 +31,9 @@ pub enum Drain {
     Disable,
 }
 
+/// Digits of [`Instance::topology_digits`]. With these the name of a ServerSet's IPv4 member is still a 64-bit number.
+pub(super) const TOPOLOGY_DIGITS: usize = 4;
+
 impl<'a> Instance<'a> {
     /// Only what every leaf tells.
     #[must_use]
@@ -41,5 +45,20 @@ impl<'a> Instance<'a> {
     #[must_use]
     pub fn is_marked(&self, drain: Drain) -> bool {
         self.is_draining && self.drain == Some(drain)
+    }
+
+    /// Four digits of a hash of the topology, nothing if there is none: for the name of a leaf that consumers read once
+    /// and remember by its name.
+    pub(super) fn topology_digits(&self) -> String {
+        if self.topology.is_empty() {
+            return String::new();
+        }
+        let mut hash = Sha1::new();
+        for (name, value) in self.topology {
+            hash.update(format!("{name}={value}\n"));
+        }
+        let [a, b, c, d, ..] = <[u8; 20]>::from(hash.finalize());
+        let most = 10u32.pow(TOPOLOGY_DIGITS as u32);
+        format!("{:0TOPOLOGY_DIGITS$}", u32::from_be_bytes([a, b, c, d]) % most)
     }
 }

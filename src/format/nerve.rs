@@ -2,7 +2,8 @@
 //! reads it.
 //!
 //! The digits become the server's id in HAProxy: below 2^31 and not 0. They are a hash of address and port, so that
-//! they stay; the address and port in front of them keep the name unique.
+//! they stay; the address and port in front of them keep the name unique. Synapse reads a backend again only when the
+//! names change, so four more digits follow from its labels, if it has any: `<address>-<four digits>_<ten digits>`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -58,7 +59,8 @@ impl Definition for Format {
     }
 
     fn address(&self, leaf: &str) -> Option<IpAddr> {
-        let (address, _) = leaf.rsplit_once('_')?;
+        let (id, _) = leaf.rsplit_once('_')?;
+        let address = id.split_once('-').map_or(id, |(address, _)| address);
         address.parse().ok().map(|address: SocketAddr| address.ip())
     }
 
@@ -94,7 +96,11 @@ impl Target for Nerve {
         let labels = instance.topology.iter().map(|(name, value)| (*name, value.as_str())).collect();
         // A struct of strings and numbers always has a JSON form.
         let data = serde_json::to_vec(&Backend { host: ip, port, name, labels }).unwrap_or_default().into();
-        Ok(Leaf { name: format!("{address}_{:010}", server_id(&address)), data })
+        let labels = match instance.topology_digits() {
+            none if none.is_empty() => none,
+            digits => format!("-{digits}"),
+        };
+        Ok(Leaf { name: format!("{address}{labels}_{:010}", server_id(&address)), data })
     }
 }
 
@@ -123,7 +129,8 @@ mod tests {
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
             let topology = [("zone", "a".to_owned())];
             let leaf = nerve.leaf(&Instance { topology: &topology, ..instance }).unwrap();
-            assert_eq!(leaf.name, name);
+            assert_eq!(leaf.name, name.replace('_', "-7609_"));
+            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
             let expected = expected.replace('}', ",\"labels\":{\"zone\":\"a\"}}");
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         }

@@ -2,18 +2,18 @@
 //!
 //! Finagle reads a member's data once and remembers it by the name, so the name must follow from the data: it is
 //! the address and the port in decimal digits, as many as the widest have, and four digits of a hash of the metadata
-//! if there is any. Members have sequence numbers elsewhere,
-//! and some readers take the digits for a number; none needs them to be in sequence.
+//! if there is any. Members have sequence numbers elsewhere, and some readers take the digits for a number; none needs
+//! them to be in sequence. There is no `shard`: Finagle takes members of one shard for one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 use serde_json::Value;
-use sha1::{Digest, Sha1};
 use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
+use super::instance::TOPOLOGY_DIGITS;
 use super::name::below;
 use super::registered::{Registered, Unreadable, json, member_address, member_port};
 use super::{Instance, Leaf};
@@ -52,8 +52,6 @@ const PREFIX: &str = "member_";
 const PORT_DIGITS: usize = 5;
 const IPV4_DIGITS: usize = 10;
 const IPV6_DIGITS: usize = 39;
-/// Digits of a hash of the metadata. With these a name of an IPv4 address is still a 64-bit number.
-const METADATA_DIGITS: usize = 4;
 
 impl Definition for Format {
     fn root(&self) -> &'static str {
@@ -70,9 +68,9 @@ impl Definition for Format {
 
     fn address(&self, leaf: &str) -> Option<IpAddr> {
         const IPV4: usize = IPV4_DIGITS + PORT_DIGITS;
-        const IPV4_METADATA: usize = IPV4 + METADATA_DIGITS;
+        const IPV4_METADATA: usize = IPV4 + TOPOLOGY_DIGITS;
         const IPV6: usize = IPV6_DIGITS + PORT_DIGITS;
-        const IPV6_METADATA: usize = IPV6 + METADATA_DIGITS;
+        const IPV6_METADATA: usize = IPV6 + TOPOLOGY_DIGITS;
         let digits = leaf.strip_prefix(PREFIX)?;
         match digits.len() {
             IPV4 | IPV4_METADATA => {
@@ -125,22 +123,9 @@ impl Target for Serverset {
         };
         // A struct of strings and numbers always has a JSON form.
         let data = serde_json::to_vec(&member).unwrap_or_default().into();
-        let metadata = metadata_digits(instance.topology);
+        let metadata = instance.topology_digits();
         Ok(Leaf { name: format!("{PREFIX}{digits}{port:0PORT_DIGITS$}{metadata}"), data })
     }
-}
-
-/// Nothing if there is no metadata.
-fn metadata_digits(metadata: &[(&'static str, String)]) -> String {
-    if metadata.is_empty() {
-        return String::new();
-    }
-    let mut hash = Sha1::new();
-    for (name, value) in metadata {
-        hash.update(format!("{name}={value}\n"));
-    }
-    let [a, b, c, d, ..] = <[u8; 20]>::from(hash.finalize());
-    format!("{:0METADATA_DIGITS$}", u32::from_be_bytes([a, b, c, d]) % 10u32.pow(METADATA_DIGITS as u32))
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     (any::<IpAddr>(), 1u16..).prop_map(|(ip, port)| Endpoint { ip, port, protocol: Protocol::Tcp })
 }
 
+fn topology() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let value = prop::option::of(prop::sample::select(vec!["a", "b", "eu-west-1a"]));
+    let zone = |value: Option<&str>| value.map(|value| ("zone", value.to_owned()));
+    let node = |value: Option<&str>| value.map(|value| ("node", value.to_owned()));
+    (value.clone(), value).prop_map(move |(one, other)| zone(one).into_iter().chain(node(other)).collect())
+}
+
 fn is_mapped(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
 }
@@ -77,6 +84,28 @@ proptest! {
             prop_assert_eq!(leaf(one), leaf(one));
             if one != other && leaf(one).is_some() {
                 prop_assert_ne!(leaf(one).map(|leaf| leaf.name), leaf(other).map(|leaf| leaf.name));
+            }
+        }
+    }
+
+    /// Consumers of these formats read a leaf once, or its name alone: what it says follows from the name.
+    #[test]
+    fn what_is_read_once_has_another_name_when_it_says_something_else(
+        endpoint in endpoint(),
+        one in topology(),
+        other in topology(),
+        (one_drains, other_drains) in any::<(bool, bool)>(),
+    ) {
+        for format in [Format::Dubbo, Format::Serverset, Format::Nerve, Format::Hostport] {
+            let target = target(format, value(format));
+            for drain in format.drains().iter().map(Some).chain([None]).map(|drain| drain.copied()) {
+                let leaf = |topology: &[(&'static str, String)], is_draining: bool| {
+                    let topology = if format.has_topology() { topology } else { &[] };
+                    let is_draining = is_draining && drain.is_some();
+                    target.leaf(&Instance { topology, drain, is_draining, ..Instance::new(endpoint, 7) })
+                };
+                let (Ok(one), Ok(other)) = (leaf(&one, one_drains), leaf(&other, other_drains)) else { continue };
+                prop_assert_eq!(one.name == other.name, one == other, "{} {:?} {:?}", format, one, other);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Refusal;
-use super::others::{Beside, Others, Verdict, endpoint};
+use super::others::{Beside, FilledAs, Others, Verdict, endpoint};
 use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
 use super::wishes::{Draining, Wishes};
@@ -28,6 +28,8 @@ pub struct Desired {
     pub companions: BTreeSet<Companion>,
     /// Leaves with their data.
     pub leaves: BTreeMap<ZnodePath, Bytes>,
+    /// Of the directories, those that other formats may fill too, with the one that this Service wants.
+    pub formats: BTreeMap<ZnodePath, Format>,
     /// Formats of which something cannot be told now, with the addresses that are ready. What is there stays
     /// there as long as its address is: the slices may just be behind the Service, and a mistyped
     /// annotation must not take a Service's consumers away.
@@ -43,6 +45,11 @@ pub struct Desired {
     /// Is something left out only until it is known what others have there?
     pub waits: bool,
 }
+
+/// Half of what Java's client takes of a list (`CLIENT_MAX_PACKET_LENGTH_DEFAULT`), in bytes.
+const LIST_BYTES: usize = 512 * 1024;
+/// In a list each name has its length in front.
+const LENGTH_BYTES: usize = 4;
 
 /// Since when endpoints drain. Times count from a moment that stays the same.
 pub type Drains = BTreeMap<Endpoint, Duration>;
@@ -150,6 +157,13 @@ impl Desired {
         }
         // It is among the companions whatever follows, so that it is known what others do there.
         let beside_it = (given.beside)(&directory);
+        if given.roots.is_shared(format) {
+            self.formats.insert(directory.clone(), format);
+            if matches!(beside_it.filled, FilledAs::Only(other) if other != format) {
+                self.refusals.insert(Refusal::Twice { format, directory });
+                return;
+            }
+        }
         let verdict = beside_it.verdict(grant.is_shared);
         let (key, at) = (service.key.clone(), directory.clone());
         match verdict {
@@ -210,14 +224,22 @@ impl Desired {
                 Err(refusal) => drop(self.refusals.insert(refusal)),
             }
         }
-        if verdict == Verdict::Wait {
+        let is_first = || !found.keys().any(|path| (given.is_there)(path));
+        let waits = verdict == Verdict::Wait
+            || given.roots.is_shared(format) && beside_it.filled == FilledAs::NotKnown && is_first();
+        if waits {
             self.waits = true;
             found.retain(|path, _| (given.is_there)(path));
             // A name that is to be replaced stays until its replacement may come.
             self.keep_ready(format, service, slices, given);
         }
-        if verdict != Verdict::Wait || !found.is_empty() {
+        if !waits || !found.is_empty() {
             self.companions.extend(companions);
+        }
+        let names =
+            found.keys().chain(beside_it.others.into_iter().flat_map(|others| others.instances.keys()));
+        if names.map(|path| LENGTH_BYTES + path.name().len()).sum::<usize>() > LIST_BYTES {
+            self.refusals.insert(Refusal::ListTooLong { format, directory: leaves.directory.clone() });
         }
         self.leaves.extend(found);
         if let Some(policy) = wishes.drain {

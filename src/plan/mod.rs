@@ -29,7 +29,7 @@ pub use cause::{Because, Cause, Evidence, causes};
 pub use desired::{Desired, Drains, Given, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use explain::{Explained, Fate, WhyNot, explain};
-pub use others::{Beside, Others};
+pub use others::{Beside, FilledAs, Others};
 pub use pattern::{NamePattern, Pattern, PatternError};
 pub(crate) use pattern::{anything, matches};
 pub use policy::Policy;
@@ -133,7 +133,8 @@ pub enum Refusal {
     DubboIpv6,
     /// Two formats with one root cannot share a directory: consumers of either read all of it.
     #[error(
-        "{format}: {directory} is filled in another format that the Service asks for; give it another name"
+        "{format}: {directory} is filled in another format, by this Service or by another one, and consumers of \
+         either would fail on the other's instances; give it another name"
     )]
     Twice {
         /// The format that is not written.
@@ -163,6 +164,18 @@ pub enum Refusal {
     Joined {
         /// The Service.
         key: ServiceKey,
+        /// In which format.
+        format: Format,
+        /// The directory.
+        directory: ZnodePath,
+    },
+    /// Consumers are about to be unable to list a directory. All of it is published.
+    #[error(
+        "{format}: the names in {directory} have more than 512 KiB, and a consumer that takes 1 MiB, as Java's client \
+         does, reads none of them when they have more than that; shorten them, publish fewer endpoints under the name, or \
+         raise the consumers' jute.maxbuffer"
+    )]
+    ListTooLong {
         /// In which format.
         format: Format,
         /// The directory.
@@ -218,6 +231,7 @@ impl Refusal {
             Refusal::Taken { .. } => Reason::NameTaken,
             Refusal::Joined { .. } => Reason::NameShared,
             Refusal::Conflict { .. } => Reason::Conflict,
+            Refusal::ListTooLong { .. } => Reason::ListTooLong,
             Refusal::Rejected { .. } => Reason::Rejected,
             Refusal::OverBudget { .. } => Reason::OverBudget,
         }
@@ -245,7 +259,8 @@ impl Refusal {
             | Refusal::Ignored { format, .. }
             | Refusal::Twice { format, .. }
             | Refusal::Taken { format, .. }
-            | Refusal::Joined { format, .. } => Some(format.to_string()),
+            | Refusal::Joined { format, .. }
+            | Refusal::ListTooLong { format, .. } => Some(format.to_string()),
             Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
             Refusal::Imported
             | Refusal::Conflict { .. }
@@ -261,7 +276,9 @@ impl Refusal {
             Refusal::Conflict { path, .. }
             | Refusal::Rejected { path, .. }
             | Refusal::OverBudget { path, .. } => Some(path),
-            Refusal::Taken { directory, .. } | Refusal::Joined { directory, .. } => Some(directory),
+            Refusal::Taken { directory, .. }
+            | Refusal::Joined { directory, .. }
+            | Refusal::ListTooLong { directory, .. } => Some(directory),
             _ => None,
         }
     }

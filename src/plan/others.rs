@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use crate::format::Registered;
+use crate::format::{Format, Registered};
 use crate::model::ZnodePath;
 
 /// The instances of others in one directory.
@@ -26,6 +26,19 @@ pub struct Beside<'a> {
     pub is_held: bool,
     /// What others have there; `None` as long as that is not known.
     pub others: Option<&'a Others>,
+    /// What our other Services have there.
+    pub filled: FilledAs,
+}
+
+/// In which format our other Services fill a directory, where several are possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilledAs {
+    /// It may be filled in any.
+    Any,
+    /// In this one.
+    Only(Format),
+    /// Some do, and it is not known in which.
+    NotKnown,
 }
 
 /// What follows for a directory.
@@ -67,7 +80,7 @@ impl Beside<'_> {
     /// Where nobody else is.
     #[must_use]
     pub fn nobody() -> Self {
-        Beside { is_held: false, others: Some(&NOBODY) }
+        Beside { is_held: false, others: Some(&NOBODY), filled: FilledAs::Any }
     }
 
     /// | others | ours before them | shared | |

@@ -81,6 +81,7 @@ impl World {
             beside: &|directory| Beside {
                 is_held: self.held.contains(directory) || has_ours(directory),
                 others: others.get(directory).filter(|_| self.is_known),
+                filled: FilledAs::Any,
             },
         };
         let desired = desired(Some(&service), [slice].iter(), &given);

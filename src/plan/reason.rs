@@ -29,6 +29,8 @@ pub enum Reason {
     NameShared,
     /// Somebody else has the znode, or another format the directory.
     Conflict,
+    /// The list of a directory is about to be longer than consumers take.
+    ListTooLong,
     /// ZooKeeper did not take it.
     Rejected,
     /// The sessions are full.
@@ -51,6 +53,7 @@ impl Reason {
         Reason::NameTaken,
         Reason::NameShared,
         Reason::Conflict,
+        Reason::ListTooLong,
         Reason::Rejected,
         Reason::OverBudget,
     ];
@@ -72,6 +75,7 @@ impl Reason {
             Reason::NameTaken => "NameTaken",
             Reason::NameShared => "NameShared",
             Reason::Conflict => "Conflict",
+            Reason::ListTooLong => "ListTooLong",
             Reason::Rejected => "Rejected",
             Reason::OverBudget => "OverBudget",
         }

@@ -286,6 +286,21 @@ fn directories_exist_before_the_first_endpoint() {
     assert_eq!(changes.companions, desired.companions);
 }
 
+/// A consumer whose client takes 1 MiB reads nothing of a longer list; long before that somebody should know.
+#[test]
+fn a_list_that_is_about_to_be_too_long_is_told_of_and_published() {
+    let parameters = format!("owner={}", "x".repeat(3_800));
+    let service = service(&[("port", "dubbo"), ("dubbo", "a.B"), ("dubbo-parameters", &parameters)]);
+    let directory = ZnodePath::new("/dubbo/a.B/providers").unwrap();
+    for (endpoints, is_told) in [(100u8, false), (200, true)] {
+        let ready: Vec<_> = (1..=endpoints).map(|last| (last, true)).collect();
+        let (desired, _) = plan(&service, &[slice(&ready)], &Leaves::new());
+        assert_eq!(desired.leaves.len(), usize::from(endpoints));
+        let told = Refusal::ListTooLong { format: Format::Dubbo, directory: directory.clone() };
+        assert_eq!(desired.refusals, is_told.then_some(told).into_iter().collect());
+    }
+}
+
 #[test]
 fn what_was_imported_is_not_published_whatever_asks_for_it() {
     let rules: Rules =

@@ -5,6 +5,7 @@ mod faults;
 mod foreign;
 mod identity;
 mod imports;
+mod layout;
 mod many;
 mod metrics;
 mod operators;

@@ -207,6 +207,7 @@ async fn no_label_has_a_value_that_somebody_wrote() {
                 "EndpointsIgnored",
                 "Imported",
                 "Ipv6NotAllowed",
+                "ListTooLong",
                 "NameShared",
                 "NameTaken",
                 "NotGranted",

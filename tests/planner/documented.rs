@@ -1,4 +1,4 @@
-//! `docs/endpointslices.md` has a row for each pitfall, and each row names tests that exist.
+//! Tables of `docs/` whose last column names tests: each row names some, and those exist.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ fn read(path: &str) -> String {
 }
 
 /// Number and tests of each row, the tests as file and function.
-fn rows() -> Vec<(String, Vec<(String, String)>)> {
-    let text = read("docs/endpointslices.md");
+fn rows(documentation: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let text = read(documentation);
     let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
     let rows = text.lines().filter(|line| line.starts_with("| ")).map(cells);
     let rows = rows.filter(|cells: &Vec<String>| cells[0].starts_with(|c: char| c.is_ascii_digit()));
@@ -21,15 +21,13 @@ fn rows() -> Vec<(String, Vec<(String, String)>)> {
     .collect()
 }
 
-#[test]
-fn every_pitfall_has_its_test() {
-    let rows = rows();
+/// There are rows with these numbers, and each names tests.
+fn is_shown(documentation: &str, expected: &[String]) {
+    let rows = rows(documentation);
     let numbers: Vec<_> = rows.iter().map(|(number, _)| number.as_str()).collect();
-    let mut expected: Vec<_> = (1..=34).map(|number: u32| number.to_string()).collect();
-    expected.insert(32, "32b".to_owned());
     assert_eq!(numbers, expected);
     for (number, tests) in rows {
-        assert!(!tests.is_empty(), "pitfall {number} has no test");
+        assert!(!tests.is_empty(), "row {number} of {documentation} has no test");
         for (file, test) in tests {
             let text = read(&file);
             let place =
@@ -38,7 +36,23 @@ fn every_pitfall_has_its_test() {
             let is_test =
                 before.iter().any(|line| line.contains("#[test]") || line.contains("#[tokio::test"));
             // Properties are in a macro that has the attribute.
-            assert!(is_test, "pitfall {number}: {test} in {file} is no test: {before:?}");
+            assert!(is_test, "row {number} of {documentation}: {test} in {file} is no test: {before:?}");
         }
     }
+}
+
+fn up_to(last: u32) -> Vec<String> {
+    (1..=last).map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn every_pitfall_of_endpointslices_has_its_test() {
+    let mut numbers = up_to(34);
+    numbers.insert(32, "32b".to_owned());
+    is_shown("docs/endpointslices.md", &numbers);
+}
+
+#[test]
+fn everything_that_consumers_need_of_znodes_has_its_test() {
+    is_shown("docs/formats.md", &up_to(35));
 }
