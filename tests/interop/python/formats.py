@@ -316,4 +316,5 @@ def main():
         print(f"formats: {len(names)} consumers passed against {arguments.server} in {time.monotonic() - started:.0f} s: {' '.join(names)}")
 
 
-main()
+if __name__ == "__main__":
+    main()
