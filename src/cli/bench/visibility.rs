@@ -44,6 +44,9 @@ pub(super) struct Args {
     /// How many endpoints the slice has all the time.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=99))]
     endpoints: u16,
+    /// `history.records` of the bridge: how many records of what it wrote it keeps.
+    #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(0..=20_000))]
+    records: u32,
 }
 
 /// Changes before the first that is measured.
@@ -119,8 +122,10 @@ impl Change {
 async fn measure(args: &Args, server: &Server, client: &Client, namespace: &str) -> anyhow::Result<Measured> {
     let config = Config::parse(&format!(
         "{{cluster: bench, zookeeper: {{connect: '{}'}}, \
-         rules: [{{namespaces: ['{namespace}'], formats: [curator], names: ['*'], addresses: [custom]}}]}}",
-        server.client_address()
+         rules: [{{namespaces: ['{namespace}'], formats: [curator], names: ['*'], addresses: [custom]}}], \
+         history: {{records: {}}}}}",
+        server.client_address(),
+        args.records
     ))?;
     let subject = Subject { client: client.clone(), namespace: namespace.to_owned() };
     subject.create().await?;
