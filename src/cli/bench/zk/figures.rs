@@ -31,6 +31,15 @@ impl Times {
         self.0.len()
     }
 
+    /// The time that this share of all did not exceed.
+    pub(super) fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(quantile))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.reset();
+    }
+
     fn quantiles_us(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let us = |ns: u64| ns as f64 / 1e3;
         let quantiles = QUANTILES.map(|(name, quantile)| (name, us(self.0.value_at_quantile(quantile))));

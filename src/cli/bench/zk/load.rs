@@ -21,6 +21,7 @@ use zk_wire::request::Request;
 use super::figures::{Figures, Times};
 use super::mix::{KINDS, Kind, Layout, Mix};
 use super::process::Used;
+use super::tenths::Tenths;
 use super::wire::{Arrived, Wire};
 
 /// What was typed.
@@ -106,6 +107,7 @@ struct Measured {
     by_kind: Vec<Times>,
     /// From when a request was due to when it was sent: what of a latency the generator is to blame for.
     late: Times,
+    tenths: Tenths,
     errors: BTreeMap<ErrorCode, u64>,
     events: u64,
     value_bytes: usize,
@@ -344,6 +346,10 @@ impl Load<'_> {
         if rate.is_some() {
             // Those have no latency yet: a run that ends with many of them says too little.
             further.push(("unanswered at the end", unanswered as f64, "requests"));
+            if let Some([p99, p999]) = self.measured.tenths.medians() {
+                further.push(("p99 of the median tenth of a second", p99.as_secs_f64() * 1e6, "us"));
+                further.push(("p99.9 of the median tenth of a second", p999.as_secs_f64() * 1e6, "us"));
+            }
         }
         Ok(Figures {
             what: format!("{connections} connections x {in_flight} in flight, {mix}, {loop_}"),
@@ -391,8 +397,8 @@ impl Measured {
     fn new(value_bytes: usize) -> anyhow::Result<Measured> {
         let by_kind = KINDS.iter().map(|_| Times::new()).collect::<Result<_, _>>()?;
         let errors = BTreeMap::new();
-        let (all, late) = (Times::new()?, Times::new()?);
-        Ok(Measured { from: None, all, by_kind, late, errors, events: 0, value_bytes })
+        let (all, late, tenths) = (Times::new()?, Times::new()?, Tenths::new()?);
+        Ok(Measured { from: None, all, by_kind, late, tenths, errors, events: 0, value_bytes })
     }
 
     fn answer(&mut self, now: Instant, sent: &Sent, header: ReplyHeader, body: &[u8]) -> anyhow::Result<()> {
@@ -405,6 +411,7 @@ impl Measured {
         if self.from.is_some_and(|from| sent.since >= from) {
             let time = now.saturating_duration_since(sent.since);
             self.all.add(time);
+            self.tenths.add(now, time);
             self.by_kind[sent.kind as usize].add(time);
         }
         Ok(())

@@ -9,6 +9,7 @@ mod load;
 mod mix;
 mod process;
 mod sessions;
+mod tenths;
 mod wire;
 
 use std::net::{SocketAddr, ToSocketAddrs};

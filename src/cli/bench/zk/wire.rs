@@ -48,6 +48,8 @@ impl Wire {
     /// Begins to connect, and asks for a session.
     pub(super) fn open(server: SocketAddr, registry: &Registry, token: usize) -> anyhow::Result<Wire> {
         let mut socket = TcpStream::connect(server).with_context(|| format!("cannot connect to {server}"))?;
+        // Or a request waits for the answer to the one before it, or 40 ms.
+        socket.set_nodelay(true)?;
         registry.register(&mut socket, Token(token), Interest::READABLE | Interest::WRITABLE)?;
         let mut wire =
             Wire { socket, out: Vec::new(), written: 0, input: Vec::new(), established: false, next_xid: 1 };
