@@ -28,7 +28,7 @@ import re
 import signal
 import subprocess
 
-from cluster import KUBECTL, ROOT, Cluster, eventually, java, ready_set, run
+from cluster import KUBECTL, ROOT, SETTLE_SECONDS, Cluster, eventually, java, ready_set, run
 
 RATE = 500
 FEW = 25
@@ -37,6 +37,7 @@ TIMED_OUT = re.compile("[Rr]emote (method|invoke) timeout|server-side response t
 CURATOR = ("curator5", "curator2")
 READERS = (*CURATOR, "zookeeper-client", "tokio-zookeeper")
 CALLING = ("dubbo3", "dubbo2", "dubbo2.js", "direct")
+RUST = ROOT / "tests/interop/rust/.build/debug"
 WATCH = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?watch=1&labelSelector=kubernetes.io/service-name=orders"
 
 # A program that starts takes all of a small machine. Those that measure come before it.
@@ -44,50 +45,67 @@ FIRST = ("nice", "-n", "-10")
 
 
 class Scenario(Cluster):
+    # Its pods, and who finds them.
+    count = 3
+    readers = READERS
+    calling = CALLING
+    # Seconds in which a caller calls every endpoint, and in which what has begun comes to its end.
+    round = 1
+    patience = SETTLE_SECONDS
+    # Milliseconds between two queries of Curator's.
+    query_pause = 5
+    # Of each consumer in Java.
+    memory = "128m"
+
     def __init__(self, arguments, directory):
         super().__init__(arguments.zoobridge, "consumers", directory)
         self.caller = arguments.caller
         self.fast = arguments.fast
         self.expect_faults = arguments.expect_faults
+        self.rates = {name: RATE if name in (self.caller, "direct") else FEW for name in CALLING}
 
     def java(self, module, *words):
         # What fails is printed once; a warning for each, with its stack, costs more than the call.
-        return [*FIRST, *java(module, *words, home=self.directory / f"home-{module}", level="error")]
+        home = self.directory / f"home-{module}"
+        return [*FIRST, *java(module, *words, home=home, memory=self.memory, level="error")]
 
     def provider(self, module):
         return java(module, "Provider", "20880", "8080", home="/nonexistent", level="error")
 
-    def commands(self):
+    def command(self, name):
         """Each consumer's."""
-        watch = [*KUBECTL, "get", "--raw", WATCH.format(self.namespace)]
+        rate = str(self.rates.get(name))
+        if name in CURATOR:
+            return self.java(name, "Consumer", self.server, "/services", "orders", str(self.query_pause))
+        if name in READERS:
+            return [RUST / "consumers", name, self.server, "/services/orders"]
+        if name == "direct":
+            watch = [*KUBECTL, "get", "--raw", WATCH.format(self.namespace)]
+            return self.java(self.caller, "Direct", rate, *map(str, watch))
+        if name == "dubbo2.js":
+            return [*FIRST, "node", ROOT / "tests/interop/node/consumer.js", rate, self.server]
         # Dubbo 3 would look for applications too.
         only = "-Ddubbo.application.service-discovery.migration=FORCE_INTERFACE"
-        rates = {name: RATE if name == self.caller else FEW for name in ("dubbo3", "dubbo2")}
-        return {
-            **{name: self.java(name, "Consumer", self.server, "/services", "orders") for name in CURATOR},
-            **{
-                name: [ROOT / "tests/interop/rust/.build/debug/consumers", name, self.server, "/services/orders"]
-                for name in READERS if name not in CURATOR
-            },
-            "direct": self.java(self.caller, "Direct", str(RATE), *map(str, watch)),
-            **{name: self.java(name, only, "Consumer", str(rates[name]), self.server) for name in rates},
-            "dubbo2.js": [*FIRST, "node", ROOT / "tests/interop/node/consumer.js", str(FEW), self.server],
-        }
+        return self.java(name, only, "Consumer", rate, self.server)
+
+    def orders(self):
+        """The Deployment and its Service."""
+        return ORDERS.replace("COMMAND", json.dumps(self.provider("dubbo2")))
 
     def start(self):
         self.start_server()
-        self.kubectl("apply", "-f", "-", stdin=ORDERS.replace("COMMAND", json.dumps(self.provider("dubbo2"))))
+        self.kubectl("apply", "-f", "-", stdin=self.orders())
         self.grant()
         self.start_bridge()
         self.start_bridge()
         eventually("one leads", self.leader)
-        self.wait_for_pods("created", 3)
-        for name, command in self.commands().items():
-            self.processes.start(name, *command)
+        self.wait_for_pods("created", self.count)
+        for name in (*self.readers, *sorted(self.calling, key=lambda name: name != "direct")):
+            self.processes.start(name, *self.command(name))
             # One after the other: a program that starts needs more than its share of a small machine.
             first = "cache" if name in READERS else "calls"
-            eventually(f"{name} has begun", lambda: self.lines(name, first))
-        self.settled("created", 3)
+            eventually(f"{name} has begun", lambda: self.lines(name, first), self.patience)
+        self.settled("created", self.count)
 
     def lines(self, name, kind):
         """What follows this word in the program's lines, but for one that it still writes."""
@@ -100,9 +118,10 @@ class Scenario(Cluster):
         return self.kubectl("get", "pods", "-o", "name").split()
 
     def calls(self, name):
-        """The totals of a caller, and the addresses that answered in the last second."""
-        words = self.lines(name, "calls")[-1].split()
-        return dict(word.split("=") for word in words if "=" in word), {word for word in words if "=" not in word}
+        """The totals of a caller, and the addresses that answered in its last round."""
+        lines = [line.split() for line in self.lines(name, "calls")[-self.round:]]
+        totals = dict(word.split("=") for word in lines[-1] if "=" in word)
+        return totals, {word for line in lines for word in line if "=" not in word}
 
     def sees_the_ready(self, name):
         if name in READERS:
@@ -119,14 +138,14 @@ class Scenario(Cluster):
     def settled(self, step, count, pods=None):
         """Waits until so many are ready, all others are gone, and all consumers use exactly those."""
         self.wait_for_pods(step, count)
-        eventually(f"{step}: {pods or count} pods", lambda: len(self.pods()) == (pods or count))
+        eventually(f"{step}: {pods or count} pods", lambda: len(self.pods()) == (pods or count), self.patience)
         # What is counted after one more line was called when the last pod had gone.
-        before = {name: len(self.lines(name, "calls")) for name in CALLING}
-        for name in CALLING:
+        before = {name: len(self.lines(name, "calls")) for name in self.calling}
+        for name in self.calling:
             eventually(f"{step}: {name} calls", lambda: len(self.lines(name, "calls")) > before[name] + 1)
-        for name in (*READERS, *CALLING):
-            eventually(f"{step}: {name} sees the ready endpoints", lambda: self.sees_the_ready(name))
-        failed = {name: len(self.failures(name)) for name in CALLING if self.failures(name)}
+        for name in (*self.readers, *self.calling):
+            eventually(f"{step}: {name} sees the ready endpoints", lambda: self.sees_the_ready(name), self.patience)
+        failed = {name: len(self.failures(name)) for name in self.calling if self.failures(name)}
         print(f"  {step}: {count} ready, seen by all; calls that failed so far: {failed or 'none'}", flush=True)
         unmatched = self.unmatched()
         assert self.expect_faults or not unmatched, f"{step}: no Kubernetes client's call failed then: {unmatched}"
@@ -140,7 +159,7 @@ class Scenario(Cluster):
         """The failed calls to addresses that the Kubernetes client called at the same time without a failure."""
         excuses = [(sent, address) for sent, address, _ in self.failures("direct")]
         return [
-            f"{name} at {sent} to {address}: {why}" for name in CALLING for sent, address, why in self.failures(name)
+            f"{name} at {sent} to {address}: {why}" for name in self.calling for sent, address, why in self.failures(name)
             if not any(there == address and abs(then - sent) <= WINDOW_MS for then, there in excuses)
             and not self.is_slow(sent, address, why)
         ]
@@ -155,14 +174,14 @@ class Scenario(Cluster):
         self.kubectl("scale", "deployment/orders", f"--replicas={count}")
         self.settled(f"scaled to {count}", count)
 
-    def roll(self, module):
-        container = {"name": "orders", "command": self.provider(module)}
+    def roll(self, command):
+        container = {"name": "orders", "command": command}
         patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
         self.kubectl("patch", "deployment/orders", "-p", json.dumps(patch))
 
     def rolled(self, step):
-        self.kubectl("rollout", "status", "deployment/orders", "--timeout=120s")
-        self.settled(step, 3)
+        self.kubectl("rollout", "status", "deployment/orders", "--timeout=300s")
+        self.settled(step, self.count)
 
     def steps(self):
         self.scale(5 if self.fast else 8)
@@ -172,11 +191,11 @@ class Scenario(Cluster):
         self.replace_leader()
         if self.fast:
             return
-        self.roll("dubbo3")
+        self.roll(self.provider("dubbo3"))
         self.rolled("rolled to providers of Dubbo 3")
         self.crash_a_pod()
         self.delete_a_pod()
-        self.roll("dubbo2")
+        self.roll(self.provider("dubbo2"))
         self.kill_leader("in the middle of a rolling update")
         self.rolled("rolled to providers of Dubbo 2")
 
@@ -237,19 +256,20 @@ class Scenario(Cluster):
         return late / 1_000
 
     def verdict(self):
-        for name in READERS:
+        for name in self.readers:
             self.processes.end(name, signal.SIGTERM)
             changes, misses = (len(self.lines(name, kind)) for kind in ("cache", "miss"))
             print(f"  {name}: {changes} changes, {misses} misses", flush=True)
-        for name in CALLING:
+        for name in self.calling:
             totals = self.calls(name)[0]
             del totals["at"]
             said = " ".join(f"{key}={value}" for key, value in totals.items())
             slow = sum(self.is_slow(*failure) for failure in self.failures(name))
             late = f"{slow} timed out at ready endpoints, called an endpoint up to {self.heard_late(name):.0f} s after it left"
             print(f"  {name}: {said}, {late}", flush=True)
-            assert name not in (self.caller, "direct") or float(totals["rate"]) > 0.99 * RATE, f"{name} did not keep the rate"
-        misses = {name: self.lines(name, "miss") for name in READERS if self.lines(name, "miss")}
+            rate = self.rates[name]
+            assert rate < RATE or float(totals["rate"]) > 0.99 * rate, f"{name} did not keep the rate"
+        misses = {name: self.lines(name, "miss") for name in self.readers if self.lines(name, "miss")}
         unmatched = self.unmatched()
         if self.expect_faults:
             assert misses, "no reader notices a build that deletes first"

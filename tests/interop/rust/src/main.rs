@@ -4,11 +4,13 @@
 //! consumers zookeeper-client|tokio-zookeeper HOST:PORT /services/orders
 //! ```
 //!
-//! Prints what the Curator consumer in Java prints of its cache: `cache A B…` whenever the set differs, and `miss
-//! cache A` when an address comes back after it had been away, which never happens to a pod that is ready once.
+//! Prints what the Curator consumer in Java prints of its cache: `cache A B…` whenever the set differs, `left MS A` for
+//! each address that is gone from it, and `miss cache A` when one comes back after it had been away, which never
+//! happens to a pod that is ready once.
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
@@ -46,6 +48,10 @@ impl Seen {
         let last = self.last.take().unwrap_or_default();
         for back in now.difference(&last).filter(|address| self.known.contains(*address)) {
             writeln!(out, "miss cache {back}")?;
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        for gone in last.difference(&now) {
+            writeln!(out, "left {at} {gone}")?;
         }
         self.known.extend(now.iter().cloned());
         writeln!(out, "cache {}", now.iter().map(String::as_str).collect::<Vec<_>>().join(" "))?;

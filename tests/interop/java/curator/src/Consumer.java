@@ -13,15 +13,17 @@ import org.apache.curator.x.discovery.ServiceInstance;
 import org.apache.curator.x.discovery.details.ServiceCacheListener;
 
 /**
- * Consumer HOST:PORT BASE NAME: what ServiceCache and queryForInstances say of a service.
+ * Consumer HOST:PORT BASE NAME [PAUSE]: what ServiceCache and queryForInstances say of a service. It queries every
+ * PAUSE milliseconds, by default 5.
  *
- * <p>Prints "cache A B…" and "query A B…" whenever the set differs, and "miss …" when an address comes back
- * after it had been away. Of addresses that are ready once in their life, that is one that a consumer missed.
+ * <p>Prints "cache A B…" and "query A B…" whenever the set differs, "left MS A" for each address that is gone from the
+ * cache, and "miss …" when an address comes back after it had been away. Of addresses that are ready once in their
+ * life, that is one that a consumer missed.
  */
 public class Consumer {
     private final String source;
     private final Set<String> known = new HashSet<>();
-    private Set<String> last;
+    private Set<String> last = Set.of();
     private long reads;
     private long misses;
 
@@ -35,8 +37,13 @@ public class Consumer {
         for (ServiceInstance<Void> instance : instances) {
             now.add(instance.getAddress() + ":" + instance.getPort());
         }
-        if (now.equals(last)) {
+        if (now.equals(last) && reads > 1) {
             return;
+        }
+        for (String address : last) {
+            if (!now.contains(address) && source.equals("cache")) {
+                System.out.println("left " + System.currentTimeMillis() + " " + address);
+            }
         }
         for (String address : now) {
             if (!known.add(address) && !last.contains(address)) {
@@ -80,9 +87,10 @@ public class Consumer {
         });
         cache.start();
         cached.read(cache.getInstances());
+        long pause = arguments.length > 3 ? Long.parseLong(arguments[3]) : 5;
         while (true) {
             queried.read(discovery.queryForInstances(name));
-            Thread.sleep(5);
+            Thread.sleep(pause);
         }
     }
 }

@@ -14,6 +14,8 @@ import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import org.apache.dubbo.config.ApplicationConfig;
 import org.apache.dubbo.config.ReferenceConfig;
@@ -27,10 +29,14 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
  * says when an endpoint was ready no more.
  */
 public class Direct {
+    /** Many times what a call may take. */
+    private static final int CLOSE_SECONDS = 20;
     private final ExecutorService connecting = Executors.newCachedThreadPool();
     private final Map<String, Set<String>> slices = new HashMap<>();
     /** Ready and connected, by address. */
     private final Map<String, OrderService> ready = new TreeMap<>();
+    private final Map<String, ReferenceConfig<OrderService>> references = new HashMap<>();
+    private final ScheduledExecutorService closing = Executors.newSingleThreadScheduledExecutor();
     private final CountDownLatch some = new CountDownLatch(1);
     private volatile List<Map.Entry<String, OrderService>> inTurn = List.of();
 
@@ -74,6 +80,19 @@ public class Direct {
         Runtime.getRuntime().halt(1);
     }
 
+    private void close(String address) {
+        ReferenceConfig<OrderService> reference;
+        synchronized (this) {
+            if (ready.containsKey(address)) {
+                return;
+            }
+            reference = references.remove(address);
+        }
+        if (reference != null) {
+            reference.destroy();
+        }
+    }
+
     private synchronized void take(JsonNode event) {
         Set<String> before = union();
         JsonNode slice = event.get("object");
@@ -92,6 +111,7 @@ public class Direct {
         for (String address : before) {
             if (!after.contains(address)) {
                 System.out.println("left " + System.currentTimeMillis() + " " + address);
+                closing.schedule(() -> close(address), CLOSE_SECONDS, TimeUnit.SECONDS);
             }
         }
         ready.keySet().retainAll(after);
@@ -111,7 +131,7 @@ public class Direct {
         return all;
     }
 
-    /** The reference is kept for ever: to close it would be one more reason for a call to fail. */
+    /** Its reference is kept until no call can be under way: to close it would be one more reason for that to fail. */
     private void connect(String address) {
         ReferenceConfig<OrderService> reference = References.orders();
         reference.setUrl("dubbo://" + address);
@@ -120,6 +140,7 @@ public class Direct {
         synchronized (this) {
             if (union().contains(address)) {
                 ready.put(address, orders);
+                references.put(address, reference);
                 inTurn = entries();
                 some.countDown();
             }
