@@ -87,6 +87,8 @@ class Cluster:
 
     # Beside the deployed bridge.
     components = ()
+    # In front of the commands of server and bridge.
+    priority = ()
 
     def __init__(self, zoobridge, name, directory):
         self.zoobridge = zoobridge
@@ -117,7 +119,7 @@ class Cluster:
         host, port = self.server.split(":")
         data = self.directory / "data"
         settings = (f"dataDir={data}", f"clientPort={port}", f"clientPortAddress={host}", "tickTime=1000")
-        self.processes.start("server", self.zoobridge, "server", *(w for s in settings for w in ("--set", s)))
+        self.processes.start("server", *self.priority, self.zoobridge, "server", *(w for s in settings for w in ("--set", s)))
         self.kubectl("create", "namespace", self.namespace)
 
     def grant(self):
@@ -148,7 +150,7 @@ class Cluster:
         self.replicas += 1
         name = f"bridge-{self.replicas}"
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "POD_NAME": name}
-        self.processes.start(name, self.zoobridge, "run", "--config", self.config, env=environment)
+        self.processes.start(name, *self.priority, self.zoobridge, "run", "--config", self.config, env=environment)
         return name
 
     def bridges(self):
@@ -188,7 +190,8 @@ def run(scenario_in):
             scenario.verdict()
         except BaseException:
             for log in sorted(pathlib.Path(directory).glob("*.log")):
-                print(f"--- the end of {log.name}\n" + "\n".join(log.read_text().splitlines()[-40:]))
+                lines = [line[:400] for line in log.read_text().splitlines()[-40:]]
+                print(f"--- the end of {log.name}\n" + "\n".join(lines))
             raise
         finally:
             scenario.stop()

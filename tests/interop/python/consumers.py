@@ -78,7 +78,7 @@ class Scenario(Cluster):
         if name in CURATOR:
             return self.java(name, "Consumer", self.server, "/services", "orders", str(self.query_pause))
         if name in READERS:
-            return [RUST / "consumers", name, self.server, "/services/orders"]
+            return [*self.priority, RUST / "consumers", name, self.server, "/services/orders"]
         if name == "direct":
             watch = [*KUBECTL, "get", "--raw", WATCH.format(self.namespace)]
             return self.java(self.caller, "Direct", rate, *map(str, watch))

@@ -38,9 +38,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Takes one read of the whole directory: the data of each of its leaves.
-    fn read<'a>(&mut self, leaves: impl Iterator<Item = &'a [u8]>) -> anyhow::Result<()> {
-        let now = leaves.map(address).collect::<anyhow::Result<BTreeSet<String>>>()?;
+    /// Takes one read of the whole directory: the address of each of its leaves.
+    fn read(&mut self, now: BTreeSet<String>) -> anyhow::Result<()> {
         if self.last.as_ref() == Some(&now) {
             return Ok(());
         }
@@ -66,6 +65,7 @@ struct Instance {
     port: u16,
 }
 
+/// What a leaf's data says.
 fn address(data: &[u8]) -> anyhow::Result<String> {
     let Instance { address, port } =
         serde_json::from_slice(data).context("a leaf that Curator could not read")?;

@@ -1,8 +1,10 @@
 //! As clients before ZooKeeper 3.6 do it: a list that leaves a watch, and a new list when that fires.
 
+use std::collections::BTreeSet;
+
 use tokio_zookeeper::ZooKeeper;
 
-use crate::Seen;
+use crate::{Seen, address};
 
 /// Follows the directory; ends only with an error.
 pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> anyhow::Result<()> {
@@ -11,12 +13,14 @@ pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> any
         let Some((changed, children)) = client.with_watcher().get_children(directory).await? else {
             anyhow::bail!("there is no {directory}");
         };
-        let mut leaves = Vec::new();
+        let mut addresses = BTreeSet::new();
         for child in children {
             // What is gone since it was listed is gone.
-            leaves.extend(client.get_data(&format!("{directory}/{child}")).await?.map(|(data, _)| data));
+            if let Some((data, _)) = client.get_data(&format!("{directory}/{child}")).await? {
+                addresses.insert(address(&data)?);
+            }
         }
-        seen.read(leaves.iter().map(Vec::as_slice))?;
+        seen.read(addresses)?;
         changed.await?;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zookeeper_client::{AddWatchMode, Client, Error, EventType};
 
-use crate::Seen;
+use crate::{Seen, address};
 
 /// Follows the directory; ends only with an error.
 pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> anyhow::Result<()> {
@@ -15,7 +15,7 @@ pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> any
         read(&client, &format!("{directory}/{child}"), &mut leaves).await?;
     }
     loop {
-        seen.read(leaves.values().map(Vec::as_slice))?;
+        seen.read(leaves.values().cloned().collect())?;
         let event = changes.changed().await;
         match event.event_type {
             EventType::NodeDeleted => drop(leaves.remove(event.path.as_str())),
@@ -28,9 +28,9 @@ pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> any
     }
 }
 
-async fn read(client: &Client, path: &str, leaves: &mut BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+async fn read(client: &Client, path: &str, leaves: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
     match client.get_data(path).await {
-        Ok((data, _)) => drop(leaves.insert(path.to_owned(), data)),
+        Ok((data, _)) => drop(leaves.insert(path.to_owned(), address(&data)?)),
         // Its deletion is told too.
         Err(Error::NoNode) => {}
         Err(error) => return Err(error.into()),
