@@ -82,9 +82,10 @@ fn serve(mut stream: TcpStream) -> anyhow::Result<()> {
     }
 }
 
-/// A result: the number 1, which says that a value follows, and a string of less than 32 characters.
-fn value(text: &str) -> Vec<u8> {
-    let mut value = vec![0x91, u8::try_from(text.len()).unwrap_or(0)];
-    value.extend_from_slice(text.as_bytes());
+/// A result: the number 1, which says that a value follows, and a string, whose length is one byte below 32.
+fn value(address: &str) -> Vec<u8> {
+    // An IPv4 address has 15 characters at most.
+    let mut value = vec![0x91, address.len() as u8];
+    value.extend_from_slice(address.as_bytes());
     value
 }
