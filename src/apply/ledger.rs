@@ -12,7 +12,6 @@
 //! - whatever changes is planned again, and a plan that changes nothing costs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use zk_wire::ids::SessionId;
 use super::queue::Queue;
 use crate::format::Format;
 use crate::model::{Companion, Holds, Known, ServiceKey, ZnodePath};
-use crate::plan::{Cause, Changes, Desired, Policy, Refusal, Roots, diff};
+use crate::plan::{Cause, Changes, Desired, Kept, Policy, Refusal, Roots, diff};
 use crate::session::{Inherited, Look, Owned, Suspect};
 
 /// The bridge's memory.
@@ -82,7 +81,7 @@ struct Account {
     waits: BTreeSet<ZnodePath>,
     companions: BTreeSet<Companion>,
     /// Of the last plan; see [`Desired::undetermined`].
-    undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
+    undetermined: BTreeMap<Format, Kept>,
     writing: bool,
     /// Writes in a row that have to be tried again.
     failures: u32,
@@ -563,8 +562,8 @@ impl Ledger {
             false
         });
         // Until it is known whether the new leaf of an endpoint is there, the old one stays.
-        for (format, address) in unknown.iter().filter_map(|path| self.roots.endpoint_of(path)) {
-            desired.undetermined.entry(format).or_default().insert(address);
+        for (format, host) in unknown.iter().filter_map(|path| self.roots.endpoint_of(path)) {
+            desired.undetermined.entry(format).or_default().hosts.insert(host);
         }
         for (path, before) in claimed {
             if let Some(account) = before.and_then(|before| self.accounts.get_mut(&before)) {
@@ -653,12 +652,11 @@ impl Ledger {
         if let Some(waiting) = self.leaves.get(path).and_then(|leaf| leaf.waiting.first()) {
             return waiting.clone();
         }
-        let Some((format, address)) = self.roots.endpoint_of(path) else { return nobody() };
-        let may_want = |account: &Account| {
-            account.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
-        };
+        let Some(endpoint @ (format, _)) = &self.roots.endpoint_of(path) else { return nobody() };
+        let may_want =
+            |account: &Account| account.undetermined.get(format).is_some_and(|kept| kept.has(&endpoint.1));
         let has_another = |account: &Account| {
-            account.leaves.iter().any(|leaf| self.roots.endpoint_of(leaf) == Some((format, address)))
+            account.leaves.iter().any(|leaf| self.roots.endpoint_of(leaf).as_ref() == Some(endpoint))
         };
         let services = || self.accounts.iter().filter(|(key, _)| **key != nobody());
         let heir = services().find(|(_, account)| has_another(account));

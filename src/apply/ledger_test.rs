@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use zk_wire::ids::Zxid;
 
 use super::*;
-use crate::model::Fingerprint;
+use crate::model::{Fingerprint, Host};
+use crate::plan::Kept;
 
 const A: SessionId = SessionId(1);
 const B: SessionId = SessionId(2);
@@ -211,7 +212,8 @@ fn an_inheritance_is_claimed_and_the_rest_goes_once_all_have_been_asked() {
 fn an_inheritance_that_a_mistake_may_still_want_stays() {
     let mut ledger = synced(&[1, 2], &["a"]);
     let mut unclear = Desired::default();
-    unclear.undetermined.insert(Format::Curator, [[10, 0, 0, 1].into()].into());
+    let kept = Kept { hosts: [Host::Ip([10, 0, 0, 1].into())].into(), names: false };
+    unclear.undetermined.insert(Format::Curator, kept);
     assert_eq!(ledger.plan(&key("a"), unclear.clone()), None);
     assert_eq!(due(&mut ledger), ["a", ""]);
     assert_eq!(ledger.plan(&key("a"), unclear), None);

@@ -101,10 +101,7 @@ impl Notes {
             long if long.len() > NAME_BYTES => {
                 let data = changes.creates.get(path).or_else(|| changes.sets.get(path));
                 let registered = roots.registered(path, data.map(|data| &**data).unwrap_or_default());
-                registered.map_or_else(
-                    || crate::format::shortened(long),
-                    |it| std::net::SocketAddr::new(it.ip, it.port).to_string(),
-                )
+                registered.map_or_else(|| crate::format::shortened(long), |it| it.host.with_port(it.port))
             }
             short => short.to_owned(),
         };

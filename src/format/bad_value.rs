@@ -35,5 +35,8 @@ pub enum BadValue {
     NoPlace(&'static str),
     /// It says how, but nothing says what.
     #[error("it has no effect without zoobridge.io/{0}")]
-    Alone(&'static str),
+    Alone(String),
+    /// It is about a view in which nothing is published.
+    #[error("it has no effect, since its view has no format, like zoobridge.io/{0}")]
+    EmptyView(String),
 }

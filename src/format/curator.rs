@@ -4,16 +4,14 @@
 //! every consumer's payload class accepts. Only who asks for it gets `enabled: false` as a tenth one while an
 //! endpoint drains: `ServiceProvider` leaves it out since 2.12 and 3.3, earlier readers lose the instance.
 
-use std::net::IpAddr;
-
 use serde::Serialize;
 use serde_json::Value;
 use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
-use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
+use super::registered::{Registered, Unreadable, integer, json, member_host, member_port};
 use super::{Drain, Instance, Leaf};
-use crate::model::{Endpoint, ZnodePath};
+use crate::model::{Endpoint, Host, ZnodePath};
 
 /// Curator x-discovery.
 pub(super) struct Format;
@@ -80,8 +78,8 @@ impl Definition for Format {
         asked.single(ANNOTATION, |name| Curator { name })
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
-        address(leaf)
+    fn host(&self, leaf: &str) -> Option<Host> {
+        host(leaf)
     }
 
     fn registered(&self, service: &str, _: &str, data: &[u8]) -> Result<Registered, Unreadable> {
@@ -100,14 +98,14 @@ impl Target for Curator {
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
         let enabled = instance.is_marked(Drain::Disable).then_some(false);
-        let address = instance.endpoint.ip.to_string();
+        let address = instance.endpoint.host.to_string();
         Ok(record(&self.name, instance, address, None::<()>, Some(URI_SPEC), enabled))
     }
 }
 
-/// `ip:port`, an instance's id.
-pub(super) fn id(endpoint: Endpoint) -> String {
-    format!("{}:{}", endpoint.ip, endpoint.port)
+/// `host:port`, an instance's id.
+pub(super) fn id(endpoint: &Endpoint) -> String {
+    format!("{}:{}", endpoint.host, endpoint.port)
 }
 
 /// The record of one endpoint. Its registration time is the Service's creation, since
@@ -145,7 +143,7 @@ pub(super) fn record(
 /// `instance_status` that is not `UP`, as Spring Cloud's may; or a `weight` of 0, as Dubbo's may.
 pub(super) fn registered(service: &str, data: &[u8]) -> Result<Registered, Unreadable> {
     let record = json(data)?;
-    let ip = member_address(record.get("address"))?;
+    let host = member_host(record.get("address"))?;
     let port = ["port", "sslPort"]
         .iter()
         .map(|name| record.get(*name))
@@ -156,28 +154,27 @@ pub(super) fn registered(service: &str, data: &[u8]) -> Result<Registered, Unrea
     let is_up = status.trim().is_empty() || status.eq_ignore_ascii_case("UP");
     let has_weight = metadata("weight").and_then(integer) != Some(0);
     let is_enabled = record.get("enabled") != Some(&Value::Bool(false));
-    Ok(Registered { service: service.to_owned(), ip, port, ready: is_enabled && is_up && has_weight })
+    Ok(Registered { service: service.to_owned(), host, port, ready: is_enabled && is_up && has_weight })
 }
 
-/// The address in an instance's id.
-pub(super) fn address(id: &str) -> Option<IpAddr> {
-    id.rsplit_once(':')?.0.parse().ok()
+/// The address or name in an instance's id.
+pub(super) fn host(id: &str) -> Option<Host> {
+    Host::parse(id.rsplit_once(':')?.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::MAX_RECORD_BYTES;
-    use crate::model::{Endpoint, Protocol};
 
     #[test]
     fn an_instance_has_exactly_these_bytes() {
-        let endpoint = Endpoint { ip: "10.1.2.3".parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-        let instance = Instance::new(endpoint, 1_700_000_000_000);
+        let endpoint = Endpoint::tcp("10.1.2.3", 8080);
+        let instance = Instance::new(&endpoint, 1_700_000_000_000);
         let curator = Curator { name: "orders".to_owned() };
         let leaf = curator.leaf(&instance).unwrap();
         assert_eq!(leaf.name, "10.1.2.3:8080");
-        assert_eq!(address(&leaf.name), Some(endpoint.ip));
+        assert_eq!(host(&leaf.name).as_ref(), Some(&endpoint.host));
         let expected = r#"{"name":"orders","id":"10.1.2.3:8080","address":"10.1.2.3","port":8080,"sslPort":null,"payload":null,"registrationTimeUTC":1700000000000,"serviceType":"DYNAMIC","uriSpec":{"parts":[{"value":"scheme","variable":true},{"value":"://","variable":false},{"value":"address","variable":true},{"value":":","variable":false},{"value":"port","variable":true}]}}"#;
         assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         let draining = Instance { drain: Some(Drain::Disable), is_draining: true, ..instance };
@@ -187,10 +184,20 @@ mod tests {
         assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
     }
 
+    #[test]
+    fn a_name_stands_where_an_address_does() {
+        let endpoint = Endpoint::tcp("orders.example", 443);
+        let leaf = Curator { name: "orders".to_owned() }.leaf(&Instance::new(&endpoint, 7)).unwrap();
+        assert_eq!(leaf.name, "orders.example:443");
+        let data = std::str::from_utf8(&leaf.data).unwrap();
+        let expected = r#"{"name":"orders","id":"orders.example:443","address":"orders.example","port":443,"#;
+        assert!(data.starts_with(expected), "{data}");
+    }
+
     fn read(data: &str) -> Result<(String, bool), Unreadable> {
         let read = registered("orders", data.as_bytes())?;
         assert_eq!(read.service, "orders");
-        Ok((std::net::SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+        Ok((read.host.with_port(read.port), read.ready))
     }
 
     /// As `JsonInstanceSerializer`, Spring Cloud and Dubbo 3 write them (`formats.md` 2.2, 3.2, 4).
@@ -233,6 +240,12 @@ mod tests {
                 "10.1.2.3:1",
                 false,
             ),
+            (
+                "Spring Cloud, by name",
+                r#"{"address":"Orders-1.example","port":8080}"#,
+                "orders-1.example:8080",
+                true,
+            ),
             ("TLS only", r#"{"address":"[fd00::1]","port":null,"sslPort":8443}"#, "[fd00::1]:8443", true),
             (
                 "a port in quotes, a payload of text",
@@ -247,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_no_instance_is_told_by_its_reason() {
-        let name = |name: &str| Unreadable::NotAnAddress(name.to_owned());
+        let name = |name: &str| Unreadable::NotAHost(name.to_owned());
         for (data, expected) in [
             ("", Unreadable::NotJson),
             ("10.1.2.3", Unreadable::NotJson),
@@ -257,7 +270,7 @@ mod tests {
             (r#"{"address":null,"port":1}"#, Unreadable::NoAddress),
             (r#"{"address":"","port":1}"#, Unreadable::NoAddress),
             (r#"{"address":7,"port":1}"#, name("7")),
-            (r#"{"address":"host.example","port":1}"#, name("host.example")),
+            (r#"{"address":"host.example/x","port":1}"#, name("host.example/x")),
             (r#"{"address":"::ffff:10.1.2.3","port":1}"#, name("::ffff:10.1.2.3")),
             (r#"{"address":"10.1.2.3"}"#, Unreadable::NoPort),
             (r#"{"address":"10.1.2.3","port":0}"#, Unreadable::NoPort),

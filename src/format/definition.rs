@@ -1,15 +1,15 @@
 //! What is particular about one format: each file of this module implements these two.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use zk_wire::path::PathError;
 
 use super::name::{NameError, check_nested, check_single};
 use super::registered::{Registered, Unreadable};
 use super::{BadValue, Drain, Instance, Leaf, shortened};
-use crate::model::{Companion, Service, ZnodePath};
+use crate::model::{Companion, Host, Service, ViewName, ZnodePath};
 
 /// One format.
 pub(super) trait Definition: Sync {
@@ -44,8 +44,8 @@ pub(super) trait Definition: Sync {
     /// The directories that a Service wants to fill.
     fn targets(&self, asked: &Asking<'_>) -> Vec<Result<Box<dyn Target>, BadAnnotation>>;
 
-    /// The address that a leaf's name gives; `None` if this format would not have written it.
-    fn address(&self, leaf: &str) -> Option<IpAddr>;
+    /// The address or name that a leaf's name gives; `None` if this format would not have written it.
+    fn host(&self, leaf: &str) -> Option<Host>;
 
     /// The service whose instances are below this child of the root; `None` if there are none.
     fn service_of(&self, child: &str) -> Option<String> {
@@ -84,6 +84,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Which service its consumers find in its directory; see [`Registered::service`].
+    fn service(&self) -> Cow<'_, str> {
+        self.name().into()
+    }
+
     /// Where its leaves are.
     ///
     /// # Errors
@@ -115,10 +120,10 @@ pub trait Target: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoIpv6;
 
-/// An annotation, without its prefix, that makes no sense.
+/// An annotation that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadAnnotation {
-    /// Which one.
+    /// Which one, without its prefix and the name of a view.
     pub annotation: &'static str,
     /// What is wrong with it.
     pub reason: BadValue,
@@ -131,12 +136,14 @@ pub struct Asking<'a> {
     pub value: &'a str,
     /// The Service.
     pub service: &'a Service,
+    /// In which of its views.
+    pub view: &'a ViewName,
 }
 
 impl<'a> Asking<'a> {
-    /// Another annotation of the Service's.
+    /// Another annotation of the Service's, as its view reads it.
     pub(super) fn option(&self, annotation: &str) -> Option<&'a str> {
-        self.service.annotations.get(annotation).map(String::as_str)
+        self.view.said(&self.service.annotations, annotation).map(|said| said.value)
     }
 
     /// The one directory of a format that names it by one component, by default the Service's name.

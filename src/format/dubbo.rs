@@ -9,8 +9,9 @@
 //! one. With `disabled=true` no consumer has an invoker of it (`RegistryDirectory.toInvokers`), and one that would
 //! have none left keeps those that it had.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -19,7 +20,7 @@ use zk_wire::path::PathError;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
 use super::{BadValue, Drain, Instance, Leaf, shortened};
-use crate::model::ZnodePath;
+use crate::model::{Host, ZnodePath};
 
 /// Dubbo, one directory per interface.
 pub(super) struct Format;
@@ -131,7 +132,7 @@ pub(super) enum Part {
     Parameters,
 }
 
-/// No provider is longer, but for what is told of where it runs. A `getChildren` reply of 1 MiB, the limit of Java
+/// No provider is longer, but for what is told of where it runs and for what a name is longer than an address. A `getChildren` reply of 1 MiB, the limit of Java
 /// clients, then has room for 250.
 const MAX_URL_BYTES: usize = 4_096;
 
@@ -249,8 +250,8 @@ impl Definition for Format {
         targets
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
-        address(leaf)
+    fn host(&self, leaf: &str) -> Option<Host> {
+        host(leaf)
     }
 
     fn service_of(&self, child: &str) -> Option<String> {
@@ -320,17 +321,24 @@ impl Target for Dubbo {
         &self.provider.to_be_granted
     }
 
+    /// Consumers tell providers of one interface apart by version and group.
+    fn service(&self) -> Cow<'_, str> {
+        let Provider { interface, .. } = &self.provider;
+        let [version, group] = ["version", "group"].map(|name| self.provider.parameter(name));
+        // A version with a ':' in it is none that a key can have.
+        key(interface, version, group).unwrap_or_else(|_| interface.clone()).into()
+    }
+
     fn directory(&self, root: &ZnodePath) -> Result<ZnodePath, PathError> {
         root.child(&form_encode(&self.provider.interface))?.child(PROVIDERS)
     }
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
         let endpoint = instance.endpoint;
-        if endpoint.ip.is_ipv6() && !self.ipv6 {
+        if endpoint.host.is_ipv6() && !self.ipv6 {
             return Err(NoIpv6);
         }
-        let address = SocketAddr::new(endpoint.ip, endpoint.port);
-        let name = self.provider.url(address, &self.provider.of_instance(instance));
+        let name = self.provider.url(&endpoint.to_string(), &self.provider.of_instance(instance));
         Ok(Leaf { name, data: Bytes::new() })
     }
 }
@@ -378,8 +386,8 @@ impl Provider {
             }
         }
         let provider = Provider { interface: interface.to_owned(), parameters: all, to_be_granted };
-        let longest = SocketAddr::new(Ipv6Addr::from([0xff; 16]).into(), u16::MAX);
-        match provider.url(longest, &[]).len() {
+        let longest = Host::Ip(Ipv6Addr::from([0xff; 16]).into()).with_port(u16::MAX);
+        match provider.url(&longest, &[]).len() {
             bytes if bytes > MAX_URL_BYTES => Err(DubboError::TooLong(bytes)),
             _ => Ok(provider),
         }
@@ -421,7 +429,7 @@ impl Provider {
     }
 
     /// Sorted but for `anyhost`, before which a parameter of the Service's may sort.
-    fn url(&self, address: SocketAddr, more: &[(&str, &str)]) -> String {
+    fn url(&self, address: &str, more: &[(&str, &str)]) -> String {
         let all = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let all: BTreeMap<_, _> = all.chain(more.iter().copied()).collect();
         let (first, rest): (Vec<_>, Vec<_>) = all.iter().partition(|(name, _)| **name == FIRST);
@@ -524,12 +532,12 @@ fn registered(interface: &str, name: &str) -> Result<Registered, Unreadable> {
     let authority = location.split('/').next().unwrap_or_default();
     let authority = authority.rsplit_once('@').map_or(authority, |(_, behind)| behind);
     let (host, port) = authority.rsplit_once(':').ok_or(Unreadable::NoPort)?;
-    let ip = registered::address(host)?;
+    let host = registered::host(host)?;
     let port = port.parse().ok().filter(|&port| port > 0).ok_or(Unreadable::NoPort)?;
     let is_enabled = parameter("enabled") != Some("false") && parameter("disabled") != Some("true");
     let has_weight = parameter("weight").and_then(|weight| weight.trim().parse().ok()) != Some(0i64);
     let service = key(interface, parameter("version"), parameter("group"))?;
-    Ok(Registered { service, ip, port, ready: is_enabled && has_weight })
+    Ok(Registered { service, host, port, ready: is_enabled && has_weight })
 }
 
 /// `interface[:version[:group]]`. A group may have a ':' in it, for nothing comes behind it.
@@ -542,11 +550,11 @@ fn key(interface: &str, version: Option<&str>, group: Option<&str>) -> Result<St
     }
 }
 
-/// The address in a provider's name.
-fn address(name: &str) -> Option<IpAddr> {
+/// The address or name in a provider's name.
+fn host(name: &str) -> Option<Host> {
     let url = percent_decode_str(name).decode_utf8().ok()?;
     let authority = url.strip_prefix("dubbo://")?.split('/').next()?;
-    authority.parse().ok().map(|address: SocketAddr| address.ip())
+    Host::parse_with_port(authority).map(|(host, _)| host)
 }
 
 #[cfg(test)]
@@ -556,11 +564,10 @@ mod readers;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Protocol};
+    use crate::model::Endpoint;
 
-    fn instance(ip: &str) -> Instance<'static> {
-        let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 20880, protocol: Protocol::Tcp };
-        Instance::new(endpoint, 7)
+    fn instance(host: &str) -> Instance<'static> {
+        Instance::new(Box::leak(Box::new(Endpoint::tcp(host, 20880))), 7)
     }
 
     #[test]
@@ -582,9 +589,14 @@ mod tests {
         assert!(leaf.data.is_empty());
         assert_eq!(dubbo.leaf(&instance("fd00::1")), Err(NoIpv6));
         let dubbo = Dubbo { ipv6: true, ..dubbo };
-        for ip in ["10.1.2.3", "fd00::1"] {
-            assert_eq!(address(&dubbo.leaf(&instance(ip)).unwrap().name), Some(ip.parse().unwrap()));
+        for text in ["10.1.2.3", "fd00::1", "orders.example"] {
+            assert_eq!(host(&dubbo.leaf(&instance(text)).unwrap().name), Host::parse(text));
         }
+        let name = dubbo.leaf(&instance("orders.example")).unwrap().name;
+        assert!(
+            name.starts_with("dubbo%3A%2F%2Forders.example%3A20880%2Fcom.acme.OrderService%3F"),
+            "{name}"
+        );
     }
 
     #[test]
@@ -623,19 +635,21 @@ mod tests {
     const ORDERS: &str = "com.acme.OrderService";
 
     fn read(url: &str) -> Result<(String, String, bool), Unreadable> {
-        let Registered { service, ip, port, ready } = registered(ORDERS, &form_encode(url))?;
-        Ok((service, SocketAddr::new(ip, port).to_string(), ready))
+        let Registered { service, host, port, ready } = registered(ORDERS, &form_encode(url))?;
+        Ok((service, host.with_port(port), ready))
     }
 
     #[test]
     fn what_is_written_is_read() {
-        for (key, ip) in
-            [("com.acme.OrderService:1.0.0:g1", "10.1.2.3"), (ORDERS, "fd00::1"), ("a.B::g", "10.1.2.3")]
-        {
+        for (key, host) in [
+            ("com.acme.OrderService:1.0.0:g1", "10.1.2.3"),
+            (ORDERS, "fd00::1"),
+            ("a.B::g", "orders.example"),
+        ] {
             let provider = Provider::new(key, "orders", "weight=200").unwrap();
-            let name = provider.url(SocketAddr::new(ip.parse().unwrap(), 20880), &[]);
-            let expected =
-                Registered { service: key.to_owned(), ip: ip.parse().unwrap(), port: 20880, ready: true };
+            let host = Host::parse(host).unwrap();
+            let name = provider.url(&host.with_port(20880), &[]);
+            let expected = Registered { service: key.to_owned(), host, port: 20880, ready: true };
             assert_eq!(registered(&provider.interface, &name), Ok(expected));
             assert_eq!(interface(&form_encode(&provider.interface)), Some(provider.interface));
         }
@@ -654,8 +668,8 @@ mod tests {
                 "dubbo%3A%2F%2F10.1.2.3%3A20880%2Fcom.acme.OrderService%3Fapplication%3Dorders%26background%3Dfalse%26deprecated%3Dfalse%26dubbo%3D2.0.2%26dynamic%3Dtrue%26executor-management-mode%3Disolation%26file-cache%3Dtrue%26generic%3Dfalse%26interface%3Dcom.acme.OrderService%26methods%3Dcreate%2Cget%26prefer.serialization%3Dhessian2%2Cfastjson2%26release%3D3.3.6%26service-name-mapping%3Dtrue%26side%3Dprovider%26timestamp%3D1700000000000%26version%3D1.0.0",
             ),
         ] {
-            let Registered { service, ip, port, ready } = registered(ORDERS, name).unwrap();
-            let address = SocketAddr::new(ip, port).to_string();
+            let Registered { service, host, port, ready } = registered(ORDERS, name).unwrap();
+            let address = host.with_port(port);
             let expected = ("com.acme.OrderService:1.0.0", "10.1.2.3:20880", true);
             assert_eq!((&*service, &*address, ready), expected, "{release}");
         }
@@ -674,6 +688,7 @@ mod tests {
             ("dubbo://10.1.2.3:1/x?version=&group", "com.acme.OrderService::group", "10.1.2.3:1", true),
             ("dubbo://fd00::12:20880/x", ORDERS, "[fd00::12]:20880", true),
             ("dubbo://[fd00::12]:20880/x", ORDERS, "[fd00::12]:20880", true),
+            ("dubbo://Host.example:1/x", ORDERS, "host.example:1", true),
             ("dubbo://10.1.2.3:1/ctx/x?interface=com.acme.OrderService", ORDERS, "10.1.2.3:1", true),
             ("dubbo%3A%2F%2F10.1.2.3%3A1", ORDERS, "10.1.2.3:1", true),
         ] {
@@ -683,7 +698,7 @@ mod tests {
 
     #[test]
     fn what_is_no_provider_is_told_by_its_reason() {
-        let address = |text: &str| Unreadable::NotAnAddress(text.to_owned());
+        let host = |text: &str| Unreadable::NotAHost(text.to_owned());
         let protocol = |value: &str| Unreadable::NotProvider { what: "protocol", value: value.to_owned() };
         for (url, expected) in [
             ("_lock", Unreadable::NotUrl),
@@ -701,8 +716,8 @@ mod tests {
             ("dubbo://10.1.2.3:0/x", Unreadable::NoPort),
             ("dubbo://10.1.2.3:65536/x", Unreadable::NoPort),
             ("dubbo://:1/x", Unreadable::NoAddress),
-            ("dubbo://host.example:1/x", address("host.example")),
-            ("dubbo://fe80::1%eth0:1/x", address("fe80::1%eth0")),
+            ("dubbo://10.1.2:1/x", host("10.1.2")),
+            ("dubbo://fe80::1%eth0:1/x", host("fe80::1%eth0")),
             ("dubbo://10.1.2.3:1/x?version=1:2", Unreadable::Version("1:2".to_owned())),
         ] {
             assert_eq!(read(url), Err(expected), "{url}");
@@ -724,7 +739,7 @@ mod tests {
     #[test]
     fn the_first_parameter_is_one_that_may_be_lost() {
         let provider = Provider::new("a.B", "orders", "accepts=9&Z=1").unwrap();
-        let name = provider.url("10.1.2.3:20880".parse().unwrap(), &[]);
+        let name = provider.url("10.1.2.3:20880", &[]);
         assert!(name.contains("%3Fanyhost%3Dtrue%26Z%3D1%26accepts%3D9%26application%3D"), "{name}");
     }
 
@@ -788,7 +803,7 @@ mod tests {
     #[test]
     fn a_url_that_is_too_long_is_refused_with_the_limit() {
         let with = |value: usize| Provider::new("a.B", "orders", &format!("x={}", "y".repeat(value)));
-        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse::<SocketAddr>().unwrap();
+        let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";
         let fixed = with(1).unwrap().url(longest, &[]).len() - 1;
         assert_eq!(with(MAX_URL_BYTES - fixed).unwrap().url(longest, &[]).len(), MAX_URL_BYTES);
         let error = with(MAX_URL_BYTES - fixed + 1).unwrap_err();

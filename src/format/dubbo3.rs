@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::IpAddr;
 
 use md5::{Digest, Md5};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::dubbo::{self, Provider, keys};
 use super::registered::{Registered, Unreadable};
 use super::{BadValue, Instance, Leaf, curator, shortened};
-use crate::model::{Companion, Holds, ZnodePath};
+use crate::model::{Companion, Holds, Host, ZnodePath};
 
 /// Dubbo 3, by application.
 pub(super) struct Format;
@@ -141,8 +140,8 @@ impl Definition for Format {
         bad.into_iter().map(Err).collect()
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
-        curator::address(leaf)
+    fn host(&self, leaf: &str) -> Option<Host> {
+        curator::host(leaf)
     }
 
     fn registered(&self, service: &str, _: &str, data: &[u8]) -> Result<Registered, Unreadable> {
@@ -218,7 +217,7 @@ impl Target for Dubbo3 {
             timestamp: instance.created_ms.to_string(),
         };
         let payload = Payload { class: CLASS, id, name, metadata };
-        Ok(curator::record(name, instance, endpoint.ip.to_string(), payload, None, None))
+        Ok(curator::record(name, instance, endpoint.host.to_string(), payload, None, None))
     }
 }
 
@@ -260,12 +259,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::{Endpoint, Protocol, Service};
+    use crate::model::{Endpoint, Service, ViewName};
 
     fn targets(annotations: &[(&str, &str)]) -> Vec<Result<Box<dyn Target>, BadAnnotation>> {
         let service = Service::sample(annotations, vec![]);
         let value = service.annotations.get(ANNOTATION).map_or("", String::as_str);
-        Format.targets(&Asking { value, service: &service })
+        Format.targets(&Asking { value, service: &service, view: &ViewName::UNNAMED })
     }
 
     fn target(annotations: &[(&str, &str)]) -> Box<dyn Target> {
@@ -279,8 +278,7 @@ mod tests {
     }
 
     fn leaf(target: &dyn Target, port: u16, created_ms: i64) -> Leaf {
-        let endpoint = Endpoint { ip: "10.1.2.3".parse().unwrap(), port, protocol: Protocol::Tcp };
-        target.leaf(&Instance::new(endpoint, created_ms)).unwrap()
+        target.leaf(&Instance::new(&Endpoint::tcp("10.1.2.3", port), created_ms)).unwrap()
     }
 
     fn companions(target: &dyn Target, ports: &[u16]) -> Vec<Companion> {

@@ -109,10 +109,10 @@ proptest! {
         let address = SocketAddr::from(([10, 1, 2, last], 20880));
         let topology = [("zone", zone)];
         let endpoint =
-            crate::model::Endpoint { ip: address.ip(), port: address.port(), protocol: crate::model::Protocol::Tcp };
-        let instance = Instance { topology: &topology, ..Instance::new(endpoint, 7) };
+            crate::model::Endpoint::tcp(&address.ip().to_string(), address.port());
+        let instance = Instance { topology: &topology, ..Instance::new(&endpoint, 7) };
         let more = provider.of_instance(&instance);
-        let name = provider.url(address, &more);
+        let name = provider.url(&address.to_string(), &more);
         let mut parameters = provider.parameters.clone();
         parameters.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut meant =

@@ -1,15 +1,13 @@
 //! `host:port` as the name of a leaf and as its data, for consumers that read either: shell scripts, Armeria's
 //! legacy registration, and many that were written in house.
 
-use std::net::{IpAddr, SocketAddr};
-
 use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::name::below;
 use super::registered::{self, MAX_RECORD_BYTES, Registered, Unreadable};
 use super::{Instance, Leaf};
-use crate::model::{Endpoint, ZnodePath};
+use crate::model::{Endpoint, Host, ZnodePath};
 
 /// Plain addresses.
 pub(super) struct Format;
@@ -32,8 +30,8 @@ impl Definition for Format {
         asked.nested(ANNOTATION, |path| Hostport { path })
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
-        leaf.parse().ok().map(|address: SocketAddr| address.ip())
+    fn host(&self, leaf: &str) -> Option<Host> {
+        Host::parse_with_port(leaf).map(|(host, _)| host)
     }
 
     /// The data, or the name of a leaf without any. Armeria's data may have a weight behind the port; one of 0 is
@@ -44,10 +42,10 @@ impl Definition for Format {
         }
         let text = std::str::from_utf8(data).map_err(|_| Unreadable::NotText)?.trim();
         let text = if text.is_empty() { name } else { text };
-        let (ip, port, weight) = split(text)?;
+        let (host, port, weight) = split(text)?;
         let port = port.parse().ok().filter(|&port| port > 0).ok_or(Unreadable::NoPort)?;
         let has_weight = weight.and_then(|weight| weight.parse().ok()) != Some(0i64);
-        Ok(Registered { service: service.to_owned(), ip: registered::address(ip)?, port, ready: has_weight })
+        Ok(Registered { service: service.to_owned(), host: registered::host(host)?, port, ready: has_weight })
     }
 }
 
@@ -74,8 +72,8 @@ impl Target for Hostport {
     }
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
-        let Endpoint { ip, port, .. } = instance.endpoint;
-        let name = SocketAddr::new(ip, port).to_string();
+        let Endpoint { host, port, .. } = instance.endpoint;
+        let name = host.with_port(*port);
         Ok(Leaf { data: name.clone().into(), name })
     }
 }
@@ -83,16 +81,19 @@ impl Target for Hostport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
 
     #[test]
     fn a_leaf_has_exactly_these_bytes() {
         let hosts = Hostport { path: "prod/orders".to_owned() };
-        for (ip, name) in [("10.1.2.3", "10.1.2.3:8080"), ("fd00::12", "[fd00::12]:8080")] {
-            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let leaf = hosts.leaf(&Instance::new(endpoint, 7)).unwrap();
+        for (host, name) in [
+            ("10.1.2.3", "10.1.2.3:8080"),
+            ("fd00::12", "[fd00::12]:8080"),
+            ("orders.example", "orders.example:8080"),
+        ] {
+            let endpoint = Endpoint::tcp(host, 8080);
+            let leaf = hosts.leaf(&Instance::new(&endpoint, 7)).unwrap();
             assert_eq!((&*leaf.name, &*leaf.data), (name, name.as_bytes()));
-            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
+            assert_eq!(Format.host(&leaf.name), Some(endpoint.host));
         }
     }
 
@@ -100,7 +101,7 @@ mod tests {
     fn addresses_of_others_are_read() {
         let read = |name: &str, data: &str| {
             let read = Format.registered("orders", name, data.as_bytes())?;
-            Ok((SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+            Ok((read.host.with_port(read.port), read.ready))
         };
         for (name, data, address, ready) in [
             ("10.1.2.3:8080", "", "10.1.2.3:8080", true),
@@ -109,15 +110,16 @@ mod tests {
             ("10.1.2.3_8080", "10.1.2.3:8080:0", "10.1.2.3:8080", false),
             ("x", "fd00::12:8080", "[fd00::12]:8080", true),
             ("x", "[fd00::12]:8080:0", "[fd00::12]:8080", false),
+            ("host.example:80", "", "host.example:80", true),
         ] {
             assert_eq!(read(name, data), Ok((address.to_owned(), ready)), "{name} {data}");
         }
-        let no_address = |text: &str| Unreadable::NotAnAddress(text.to_owned());
+        let no_host = |text: &str| Unreadable::NotAHost(text.to_owned());
         for (name, data, expected) in [
             ("orders", "", Unreadable::NoPort),
             ("10.1.2.3", "", Unreadable::NoPort),
             ("10.1.2.3:0", "", Unreadable::NoPort),
-            ("host.example:80", "", no_address("host.example")),
+            ("10.1.2:80", "", no_host("10.1.2")),
             (":80", "", Unreadable::NoAddress),
         ] {
             assert_eq!(read(name, data), Err(expected), "{name} {data}");

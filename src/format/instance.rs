@@ -10,7 +10,7 @@ use crate::model::Endpoint;
 #[derive(Debug, Clone, Copy)]
 pub struct Instance<'a> {
     /// Where consumers connect to.
-    pub endpoint: Endpoint,
+    pub endpoint: &'a Endpoint,
     /// When its Service was created, in milliseconds since 1970: records that need a time need one that stays.
     pub created_ms: i64,
     /// Where it runs, by the names that Kubernetes has for that.
@@ -37,7 +37,7 @@ pub(super) const TOPOLOGY_DIGITS: usize = 4;
 impl<'a> Instance<'a> {
     /// Only what every leaf tells.
     #[must_use]
-    pub fn new(endpoint: Endpoint, created_ms: i64) -> Instance<'a> {
+    pub fn new(endpoint: &'a Endpoint, created_ms: i64) -> Instance<'a> {
         Instance { endpoint, created_ms, topology: &[], drain: None, is_draining: false }
     }
 

@@ -4,6 +4,8 @@
 //! input gives the same bytes in every release, so that an upgrade writes nothing. Beside what it writes, each
 //! file reads what others wrote in that format.
 //!
+//! Consumers of all of them resolve names, if an instance has one instead of an address; `docs/services.md` says when.
+//!
 //! A new format is a file that implements `Definition` and [`Target`], a variant of [`Format`], and its lines in
 //! `Format::definition` and beside it.
 
@@ -20,8 +22,6 @@ mod registered;
 mod serverset;
 mod spring;
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
 pub use bad_value::BadValue;
@@ -31,6 +31,8 @@ pub use dubbo::{DubboError, HARMLESS as HARMLESS_DUBBO_PARAMETERS};
 pub use instance::{Drain, Instance};
 pub use name::MAX_NAME_BYTES;
 pub use registered::{MAX_RECORD_BYTES, Registered, Unreadable};
+
+use crate::model::Host;
 
 /// A leaf below a format's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,10 +163,10 @@ impl Format {
         self.definition().targets(asked)
     }
 
-    /// The address that a leaf's name gives; `None` if this format would not have written it.
+    /// The address or name that a leaf's name gives; `None` if this format would not have written it.
     #[must_use]
-    pub fn address(self, name: &str) -> Option<IpAddr> {
-        self.definition().address(name)
+    pub fn host(self, name: &str) -> Option<Host> {
+        self.definition().host(name)
     }
 
     /// The name of the service or interface whose instances are below this child of the format's root; `None`

@@ -6,7 +6,6 @@
 //! names change, so four more digits follow from its labels, if it has any: `<address>-<four digits>_<ten digits>`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -16,9 +15,9 @@ use zk_wire::path::PathError;
 
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::name::below;
-use super::registered::{Registered, Unreadable, integer, json, member_address, member_port};
+use super::registered::{Registered, Unreadable, integer, json, member_host, member_port};
 use super::{Instance, Leaf};
-use crate::model::{Endpoint, ZnodePath};
+use crate::model::{Endpoint, Host, ZnodePath};
 
 /// SmartStack.
 pub(super) struct Format;
@@ -32,7 +31,7 @@ struct Nerve {
 
 #[derive(Serialize)]
 struct Backend<'a> {
-    host: IpAddr,
+    host: &'a Host,
     port: u16,
     /// In front of the address in the names of HAProxy's servers.
     name: &'a str,
@@ -58,10 +57,14 @@ impl Definition for Format {
         asked.nested(ANNOTATION, |path| Nerve { path })
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
+    fn host(&self, leaf: &str) -> Option<Host> {
         let (id, _) = leaf.rsplit_once('_')?;
-        let address = id.split_once('-').map_or(id, |(address, _)| address);
-        address.parse().ok().map(|address: SocketAddr| address.ip())
+        // A name may have a '-' in it, but no port has one.
+        let address = id
+            .rsplit_once('-')
+            .filter(|(_, digits)| !digits.contains(':'))
+            .map_or(id, |(address, _)| address);
+        Host::parse_with_port(address).map(|(host, _)| host)
     }
 
     /// The backend is the data, or in the name where nerve was told so. One with a weight of 0 is not ready.
@@ -73,7 +76,7 @@ impl Definition for Format {
         };
         Ok(Registered {
             service: service.to_owned(),
-            ip: member_address(record.get("host"))?,
+            host: member_host(record.get("host"))?,
             port: member_port(record.get("port"))?,
             ready: record.get("weight").and_then(integer) != Some(0),
         })
@@ -90,12 +93,12 @@ impl Target for Nerve {
     }
 
     fn leaf(&self, instance: &Instance<'_>) -> Result<Leaf, NoIpv6> {
-        let Endpoint { ip, port, .. } = instance.endpoint;
-        let address = SocketAddr::new(ip, port).to_string();
+        let &Endpoint { ref host, port, .. } = instance.endpoint;
+        let address = host.with_port(port);
         let name = self.path.rsplit('/').next().unwrap_or(&self.path);
         let labels = instance.topology.iter().map(|(name, value)| (*name, value.as_str())).collect();
         // A struct of strings and numbers always has a JSON form.
-        let data = serde_json::to_vec(&Backend { host: ip, port, name, labels }).unwrap_or_default().into();
+        let data = serde_json::to_vec(&Backend { host, port, name, labels }).unwrap_or_default().into();
         let labels = match instance.topology_digits() {
             none if none.is_empty() => none,
             digits => format!("-{digits}"),
@@ -112,25 +115,26 @@ fn server_id(address: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
 
     #[test]
     fn a_backend_has_exactly_these_bytes() {
         let nerve = Nerve { path: "prod/orders".to_owned() };
-        for (ip, name) in
-            [("10.1.2.3", "10.1.2.3:8080_1871848594"), ("fd00::12", "[fd00::12]:8080_0581806854")]
-        {
-            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let instance = Instance::new(endpoint, 7);
+        for (host, name) in [
+            ("10.1.2.3", "10.1.2.3:8080_1871848594"),
+            ("fd00::12", "[fd00::12]:8080_0581806854"),
+            ("orders.example", "orders.example:8080_1998806821"),
+        ] {
+            let endpoint = Endpoint::tcp(host, 8080);
+            let instance = Instance::new(&endpoint, 7);
             let leaf = nerve.leaf(&instance).unwrap();
-            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
+            assert_eq!(Format.host(&leaf.name).as_ref(), Some(&endpoint.host));
             assert_eq!(leaf.name, name);
-            let expected = format!(r#"{{"host":"{ip}","port":8080,"name":"orders"}}"#);
+            let expected = format!(r#"{{"host":"{host}","port":8080,"name":"orders"}}"#);
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
             let topology = [("zone", "a".to_owned())];
             let leaf = nerve.leaf(&Instance { topology: &topology, ..instance }).unwrap();
             assert_eq!(leaf.name, name.replace('_', "-7609_"));
-            assert_eq!(Format.address(&leaf.name), Some(endpoint.ip));
+            assert_eq!(Format.host(&leaf.name).as_ref(), Some(&endpoint.host));
             let expected = expected.replace('}', ",\"labels\":{\"zone\":\"a\"}}");
             assert_eq!(std::str::from_utf8(&leaf.data).unwrap(), expected);
         }
@@ -140,7 +144,7 @@ mod tests {
     fn backends_of_others_are_read() {
         let read = |name: &str, data: &str| {
             let read = Format.registered("orders", name, data.as_bytes())?;
-            Ok((SocketAddr::new(read.ip, read.port).to_string(), read.ready))
+            Ok((read.host.with_port(read.port), read.ready))
         };
         let address = "10.1.2.3:8080".to_owned();
         let data =

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use crate::model::{Host, HostName};
+
 /// One instance, as far as an import needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registered {
@@ -12,7 +14,7 @@ pub struct Registered {
     /// `interface[:version[:group]]`.
     pub service: String,
     /// Where it listens.
-    pub ip: IpAddr,
+    pub host: Host,
     /// At which port.
     pub port: u16,
     /// Does it want traffic? Not if it is disabled or out of service, or if its weight is 0.
@@ -53,9 +55,9 @@ pub enum Unreadable {
     /// No address.
     #[error("it has no address")]
     NoAddress,
-    /// A name instead of an address.
-    #[error("{0:?} is no address; names are not resolved")]
-    NotAnAddress(String),
+    /// Neither an address nor a name.
+    #[error("{0:?} is neither an address nor a name")]
+    NotAHost(String),
     /// No port, or one that nobody can connect to.
     #[error("it has no port from 1 to 65535")]
     NoPort,
@@ -68,17 +70,18 @@ pub enum Unreadable {
 /// bytes.
 pub const MAX_RECORD_BYTES: usize = 16 * 1024;
 
-/// An address, perhaps in brackets. An IPv4 address in IPv6 form is none, since Kubernetes takes none.
-pub(super) fn address(text: &str) -> Result<IpAddr, Unreadable> {
+/// An address, perhaps in brackets, or a name in letters of either case. An IPv4 address in IPv6 form is none, since
+/// Kubernetes takes none.
+pub(super) fn host(text: &str) -> Result<Host, Unreadable> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    match bare.parse() {
-        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
-            Err(Unreadable::NotAnAddress(super::shortened(text)))
-        }
-        Ok(ip) => Ok(ip),
-        Err(_) if text.is_empty() => Err(Unreadable::NoAddress),
-        Err(_) => Err(Unreadable::NotAnAddress(super::shortened(text))),
-    }
+    let found = match bare.parse() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => None,
+        Ok(ip) => Some(Host::Ip(ip)),
+        Err(_) if text.is_empty() => return Err(Unreadable::NoAddress),
+        Err(_) if text.len() > HostName::MAX_BYTES => None,
+        Err(_) => HostName::new(&text.to_ascii_lowercase()).map(Host::Name),
+    };
+    found.ok_or_else(|| Unreadable::NotAHost(super::shortened(text)))
 }
 
 /// An object that is not too long.
@@ -97,12 +100,12 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// An address that is the value of a member.
-pub(super) fn member_address(value: Option<&Value>) -> Result<IpAddr, Unreadable> {
+/// An address or name that is the value of a member.
+pub(super) fn member_host(value: Option<&Value>) -> Result<Host, Unreadable> {
     match value {
         None | Some(Value::Null) => Err(Unreadable::NoAddress),
-        Some(Value::String(text)) => address(text),
-        Some(other) => Err(Unreadable::NotAnAddress(super::shortened(&other.to_string()))),
+        Some(Value::String(text)) => host(text),
+        Some(other) => Err(Unreadable::NotAHost(super::shortened(&other.to_string()))),
     }
 }
 

@@ -12,7 +12,7 @@ use zk_wire::path::PathError;
 use super::definition::{Asking, BadAnnotation, Definition, NoIpv6, Target};
 use super::registered::{Registered, Unreadable};
 use super::{Drain, Instance, Leaf, curator};
-use crate::model::ZnodePath;
+use crate::model::{Host, ZnodePath};
 
 /// Spring Cloud ZooKeeper.
 pub(super) struct Format;
@@ -54,8 +54,8 @@ impl Definition for Format {
         asked.single(ANNOTATION, |name| Spring { name })
     }
 
-    fn address(&self, leaf: &str) -> Option<IpAddr> {
-        curator::address(leaf)
+    fn host(&self, leaf: &str) -> Option<Host> {
+        curator::host(leaf)
     }
 
     fn registered(&self, service: &str, _: &str, data: &[u8]) -> Result<Registered, Unreadable> {
@@ -78,9 +78,9 @@ impl Target for Spring {
         let topology = instance.topology.iter().map(|(name, value)| (*name, value.as_str()));
         let metadata = topology.chain([(STATUS, status)]).collect();
         let payload = Payload { class: CLASS, id: name, name, metadata };
-        let address = match instance.endpoint.ip {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
+        let address = match &instance.endpoint.host {
+            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
+            other => other.to_string(),
         };
         Ok(curator::record(name, instance, address, payload, Some(curator::URI_SPEC), None))
     }
@@ -89,16 +89,18 @@ impl Target for Spring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Protocol};
+    use crate::model::Endpoint;
 
     #[test]
     fn an_instance_has_exactly_these_bytes() {
         let spring = Spring { name: "orders".to_owned() };
-        for (ip, id, address) in
-            [("10.1.2.3", "10.1.2.3:8080", "10.1.2.3"), ("fd00::12", "fd00::12:8080", "[fd00::12]")]
-        {
-            let endpoint = Endpoint { ip: ip.parse().unwrap(), port: 8080, protocol: Protocol::Tcp };
-            let instance = Instance::new(endpoint, 1_700_000_000_000);
+        for (host, id, address) in [
+            ("10.1.2.3", "10.1.2.3:8080", "10.1.2.3"),
+            ("fd00::12", "fd00::12:8080", "[fd00::12]"),
+            ("orders.example", "orders.example:8080", "orders.example"),
+        ] {
+            let endpoint = Endpoint::tcp(host, 8080);
+            let instance = Instance::new(&endpoint, 1_700_000_000_000);
             let leaf = spring.leaf(&instance).unwrap();
             assert_eq!(leaf.name, id);
             let expected = format!(

@@ -1,9 +1,11 @@
 //! What all formats keep.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Endpoint, Protocol, Service, ZnodePath};
+use crate::model::{Endpoint, Host, Protocol, Service, ViewName, ZnodePath};
 
 fn service() -> Service {
     Service::sample(&[], vec![])
@@ -12,7 +14,7 @@ fn service() -> Service {
 /// The one directory of this format for this value of its annotation.
 fn target(format: Format, value: &str) -> Box<dyn Target> {
     let service = service();
-    let mut targets = format.targets(&Asking { value, service: &service });
+    let mut targets = format.targets(&Asking { value, service: &service, view: &ViewName::UNNAMED });
     assert_eq!(targets.len(), 1);
     targets.remove(0).unwrap()
 }
@@ -21,8 +23,15 @@ fn value(format: Format) -> &'static str {
     if matches!(format, Format::Dubbo | Format::Dubbo3) { "com.acme.Orders" } else { "orders" }
 }
 
+/// Names are of few characters, so that they resemble each other.
+fn host() -> impl Strategy<Value = Host> {
+    let name =
+        prop_oneof!["[ab19]([ab9-]{0,3}[ab9])?(\\.[a-z]([a9-]{0,2}b)?){0,3}", "[a-z0-9]{1,63}\\.[a-z]{1,63}"];
+    prop_oneof![any::<IpAddr>().prop_map(Host::Ip), name.prop_filter_map("a name", |name| Host::parse(&name))]
+}
+
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (any::<IpAddr>(), 1u16..).prop_map(|(ip, port)| Endpoint { ip, port, protocol: Protocol::Tcp })
+    (host(), 1u16..).prop_map(|(host, port)| Endpoint { host, port, protocol: Protocol::Tcp })
 }
 
 fn topology() -> impl Strategy<Value = Vec<(&'static str, String)>> {
@@ -32,23 +41,23 @@ fn topology() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     (value.clone(), value).prop_map(move |(one, other)| zone(one).into_iter().chain(node(other)).collect())
 }
 
-fn is_mapped(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+fn is_mapped(host: &Host) -> bool {
+    matches!(host, Host::Ip(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some())
 }
 
 proptest! {
     /// What a format writes is a znode's name, it tells the address, and it is read as what it stands for.
     #[test]
     fn what_is_written_is_read(endpoint in endpoint()) {
-        prop_assume!(!is_mapped(endpoint.ip));
+        prop_assume!(!is_mapped(&endpoint.host));
         for format in Format::ALL {
-            let Ok(leaf) = target(format, value(format)).leaf(&Instance::new(endpoint, 7)) else { continue };
+            let Ok(leaf) = target(format, value(format)).leaf(&Instance::new(&endpoint, 7)) else { continue };
             prop_assert!(zk_wire::path::validate_component(&leaf.name).is_ok());
-            prop_assert_eq!(format.address(&leaf.name), Some(endpoint.ip));
+            prop_assert_eq!(format.host(&leaf.name), Some(endpoint.host.clone()));
             let read = format.registered(value(format), &leaf.name, &leaf.data);
             let expected = Registered {
                 service: value(format).to_owned(),
-                ip: endpoint.ip,
+                host: endpoint.host.clone(),
                 port: endpoint.port,
                 ready: true,
             };
@@ -59,19 +68,19 @@ proptest! {
     /// Where an endpoint runs changes nothing of what a leaf stands for; one that drains is read as not ready.
     #[test]
     fn what_is_told_beside_the_address_is_read_past(endpoint in endpoint(), zone in any::<String>(), draining: bool) {
-        prop_assume!(!is_mapped(endpoint.ip));
+        prop_assume!(!is_mapped(&endpoint.host));
         let topology = [("zone", zone), ("node", "n-1".to_owned())];
         for format in Format::ALL {
             let target = target(format, value(format));
             for drain in format.drains().iter().map(Some).chain([None]).map(|drain| drain.copied()) {
                 let is_draining = draining && drain.is_some();
                 let topology = if format.has_topology() { &topology[..] } else { &[] };
-                let instance = Instance { topology, drain, is_draining, ..Instance::new(endpoint, 7) };
+                let instance = Instance { topology, drain, is_draining, ..Instance::new(&endpoint, 7) };
                 let Ok(leaf) = target.leaf(&instance) else { continue };
                 prop_assert!(zk_wire::path::validate_component(&leaf.name).is_ok());
-                prop_assert_eq!(format.address(&leaf.name), Some(endpoint.ip));
+                prop_assert_eq!(format.host(&leaf.name), Some(endpoint.host.clone()));
                 let read = format.registered(value(format), &leaf.name, &leaf.data).unwrap();
-                prop_assert_eq!((read.ip, read.port, read.ready), (endpoint.ip, endpoint.port, !is_draining));
+                prop_assert_eq!((&read.host, read.port, read.ready), (&endpoint.host, endpoint.port, !is_draining));
             }
         }
     }
@@ -80,10 +89,10 @@ proptest! {
     #[test]
     fn names_are_injective(one in endpoint(), other in endpoint()) {
         for format in Format::ALL {
-            let leaf = |endpoint| target(format, value(format)).leaf(&Instance::new(endpoint, 7)).ok();
-            prop_assert_eq!(leaf(one), leaf(one));
-            if one != other && leaf(one).is_some() {
-                prop_assert_ne!(leaf(one).map(|leaf| leaf.name), leaf(other).map(|leaf| leaf.name));
+            let leaf = |endpoint: &Endpoint| target(format, value(format)).leaf(&Instance::new(endpoint, 7)).ok();
+            prop_assert_eq!(leaf(&one), leaf(&one));
+            if one != other && leaf(&one).is_some() {
+                prop_assert_ne!(leaf(&one).map(|leaf| leaf.name), leaf(&other).map(|leaf| leaf.name));
             }
         }
     }
@@ -102,7 +111,7 @@ proptest! {
                 let leaf = |topology: &[(&'static str, String)], is_draining: bool| {
                     let topology = if format.has_topology() { topology } else { &[] };
                     let is_draining = is_draining && drain.is_some();
-                    target.leaf(&Instance { topology, drain, is_draining, ..Instance::new(endpoint, 7) })
+                    target.leaf(&Instance { topology, drain, is_draining, ..Instance::new(&endpoint, 7) })
                 };
                 let (Ok(one), Ok(other)) = (leaf(&one, one_drains), leaf(&other, other_drains)) else { continue };
                 prop_assert_eq!(one.name == other.name, one == other, "{} {:?} {:?}", format, one, other);
@@ -118,7 +127,7 @@ proptest! {
             for name in [&name, &text, &format!("member_{text}"), &format!("base64_1_{text}_1"), &format!("{name}:1")] {
                 let _ = format.registered("orders", name, &data);
                 let _ = format.registered("orders", name, text.as_bytes());
-                let _ = format.address(name);
+                let _ = format.host(name);
                 let _ = format.service_of(name);
             }
         }
@@ -129,8 +138,9 @@ proptest! {
     fn no_annotation_panics(value in any::<String>()) {
         let service = service();
         let root = ZnodePath::new("/root").unwrap();
+        let asking = Asking { value: &value, service: &service, view: &ViewName::UNNAMED };
         for format in Format::ALL {
-            for target in format.targets(&Asking { value: &value, service: &service }).into_iter().flatten() {
+            for target in format.targets(&asking).into_iter().flatten() {
                 prop_assert!(target.directory(&root).is_ok_and(|directory| directory.is_below(&root)));
             }
         }

@@ -23,6 +23,8 @@ pub enum AddressKind {
     ClusterIp,
     /// `spec.externalIPs`.
     ExternalIp,
+    /// `spec.externalName`. Not asked for: it is all that a Service of that type has.
+    ExternalName,
 }
 
 impl AddressKind {
@@ -45,6 +47,7 @@ impl AddressKind {
             AddressKind::LoadBalancer => "load-balancer",
             AddressKind::ClusterIp => "cluster-ip",
             AddressKind::ExternalIp => "external-ip",
+            AddressKind::ExternalName => "external-name",
         }
     }
 }
@@ -61,7 +64,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_rules() {
-        for kind in AddressKind::VIEWS.into_iter().chain([AddressKind::Custom]) {
+        for kind in AddressKind::VIEWS.into_iter().chain([AddressKind::Custom, AddressKind::ExternalName]) {
             assert_eq!(serde_saphyr::from_str::<AddressKind>(kind.name()).unwrap(), kind);
         }
     }

@@ -1,14 +1,16 @@
 //! Where a consumer can connect to.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
-/// One address and port of one pod. Two slices that list the same one describe one endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use super::host::Host;
+
+/// One address and port of one pod, or of something else that a Service is reached at. Two slices that list the same one
+/// describe one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
-    /// The pod's address.
-    pub ip: IpAddr,
-    /// The container's port.
+    /// Its address, or its name.
+    pub host: Host,
+    /// Its port.
     pub port: u16,
     /// Always TCP for what is published so far.
     pub protocol: Protocol,
@@ -49,9 +51,17 @@ impl fmt::Display for Protocol {
     }
 }
 
+#[cfg(test)]
+impl Endpoint {
+    /// One for tests, at an address or a name.
+    pub(crate) fn tcp(host: &str, port: u16) -> Self {
+        Endpoint { host: Host::parse(host).unwrap(), port, protocol: Protocol::Tcp }
+    }
+}
+
 impl fmt::Display for Endpoint {
-    /// `10.1.2.3:8080`, `[fd00::1]:8080`.
+    /// `10.1.2.3:8080`, `[fd00::1]:8080`, `orders.example:8080`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.ip, self.port).fmt(f)
+        f.write_str(&self.host.with_port(self.port))
     }
 }

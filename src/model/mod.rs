@@ -5,6 +5,7 @@ pub mod cidr;
 pub mod companion;
 pub mod endpoint;
 pub mod family;
+pub mod host;
 pub mod node;
 pub mod origin;
 pub mod placement;
@@ -12,6 +13,7 @@ pub mod port;
 pub mod ready;
 pub mod service;
 pub mod slice;
+pub mod view;
 pub mod znode;
 
 pub use address::AddressKind;
@@ -19,13 +21,15 @@ pub use cidr::{Cidr, CidrError};
 pub use companion::{Companion, Holds};
 pub use endpoint::{Endpoint, Protocol};
 pub use family::{Families, FamilyPolicy};
+pub use host::{Host, HostError, HostName};
 pub use node::{Node, Nodes};
 pub use origin::{Kind, Origin};
 pub use placement::{Hints, Placement, Topology};
 pub use port::{ChosenPort, PortChoice};
-pub use ready::{Endpoints, Ignored, Readiness, ReadyError, View, ready_addresses};
-pub use service::{ANNOTATION_PREFIX, Service, ServiceKey, ServicePort, ServiceType};
+pub use ready::{Endpoints, Ignored, Readiness, ReadyError, View, ready_hosts};
+pub use service::{ANNOTATION_PREFIX, Point, Service, ServiceKey, ServicePort, ServiceType};
 pub use slice::{Conditions, Family, Slice, SliceEndpoint, SlicePort, Writer};
+pub use view::{Said, ViewName};
 pub use znode::{Fingerprint, ZnodePath};
 
 /// What is known of a source. `Unknown` never deletes anything; `Known` may be empty.

@@ -10,10 +10,11 @@ use std::net::IpAddr;
 use super::address::AddressKind;
 use super::endpoint::{Endpoint, Protocol};
 use super::family::FamilyPolicy;
+use super::host::{Host, HostError};
 use super::node::{Node, Nodes};
 use super::placement::{NOWHERE, Placement};
 use super::port::{ChosenPort, PortChoice};
-use super::service::{Service, ServiceType};
+use super::service::{Point, Service, ServiceType};
 use super::slice::{Conditions, Family, Slice, Writer};
 
 /// Which endpoints count.
@@ -56,7 +57,7 @@ pub struct Endpoints<'s> {
 }
 
 /// What is in a slice and is not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Ignored {
     /// Names instead of addresses: `addressType: FQDN`, which is deprecated and has no semantics.
     #[error("an EndpointSlice of addressType FQDN; names are no addresses")]
@@ -70,6 +71,12 @@ pub enum Ignored {
     /// Only the first address of an endpoint has a meaning.
     #[error("all addresses but the first of an endpoint that has several; write an endpoint for each")]
     MoreAddresses,
+    /// A name of its balancer that cannot be published.
+    #[error("a name of the Service's balancer: {0}")]
+    Host(HostError),
+    /// Its balancer has an error for the port (`status.loadBalancer.ingress[].ports[].error`).
+    #[error("the balancer at {0}, which says that the port does not work there; see the Service's status")]
+    Broken(Host),
 }
 
 /// Why a Service's endpoints cannot be told.
@@ -83,8 +90,8 @@ pub enum ReadyError {
     },
     /// The Service has no ports.
     #[error(
-        "the Service names no port; if it is headless, give the pods' one as a number by annotation \
-         zoobridge.io/port"
+        "the Service names no port; if it is headless or an ExternalName, give the one that is called as a number by \
+         annotation zoobridge.io/port"
     )]
     NoPort,
     /// The Service has only ports that consumers cannot connect to.
@@ -109,15 +116,12 @@ pub enum ReadyError {
         /// What was asked for.
         wanted: String,
     },
-    /// An ExternalName Service has no endpoints.
-    #[error("an ExternalName Service has no endpoints to publish")]
-    ExternalName,
+    /// Its external name cannot be published.
+    #[error("the Service's external name {0}")]
+    Host(HostError),
     /// Its type has no such addresses, or nobody gave it one.
     #[error("the Service has no address of kind {0}")]
     NoAddress(AddressKind),
-    /// Its balancer has a name, and leaves have addresses.
-    #[error("the Service's balancer is known by a name only, and names are no addresses")]
-    NamedBalancer,
     /// The port is not open at the nodes.
     #[error("port {0:?} of the Service has no node port; its type must be NodePort or LoadBalancer")]
     NoNodePort(String),
@@ -153,7 +157,7 @@ impl View {
         granted: impl Fn(AddressKind) -> bool,
     ) -> Result<Endpoints<'s>, ReadyError> {
         if service.is_external_name() {
-            return Err(ReadyError::ExternalName);
+            return self.external_name(service, granted);
         }
         let port = self.port.of(service)?;
         if self.address == AddressKind::Pod {
@@ -169,18 +173,41 @@ impl View {
         };
         // Traffic that comes in at any of these addresses goes to the same endpoints.
         let behind = self.pods(service, port, slices, |_| true)?.ready;
-        let addresses = match self.address {
+        let mut endpoints = Endpoints::default();
+        let hosts = match self.address {
             AddressKind::Node => self.nodes(service, nodes.ok_or(ReadyError::NodesUnknown)?, &behind),
-            kind => self.own(service, kind)?,
+            kind => self.own(service, kind, number, &mut endpoints.ignored)?,
         };
         // Each family has its own proxy; only a balancer may lead from one to the other.
-        let leads_somewhere = |ip: IpAddr| {
-            let is_behind = |endpoint: &Endpoint| endpoint.ip.is_ipv4() == ip.is_ipv4();
+        let leads_somewhere = |host: &Host| {
+            let is_behind = |endpoint: &Endpoint| endpoint.host.is_ipv6() == host.is_ipv6();
             behind.keys().any(|endpoint| self.address == AddressKind::LoadBalancer || is_behind(endpoint))
         };
-        let ready = addresses.into_iter().filter(|(ip, _)| leads_somewhere(*ip));
-        let ready = ready.map(|(ip, placement)| (tcp(ip, number), placement)).collect();
-        Ok(Endpoints { ready, ..Endpoints::default() })
+        let ready = hosts.into_iter().filter(|(host, _)| leads_somewhere(host));
+        endpoints.ready = ready.map(|(host, placement)| (tcp(host, number), placement)).collect();
+        Ok(endpoints)
+    }
+
+    /// An ExternalName Service is there while it has its name; nothing says whether that is ready.
+    fn external_name<'s>(
+        &self,
+        service: &Service,
+        granted: impl Fn(AddressKind) -> bool,
+    ) -> Result<Endpoints<'s>, ReadyError> {
+        let kind = AddressKind::ExternalName;
+        if self.address != AddressKind::Pod {
+            return Err(ReadyError::NoAddress(self.address));
+        }
+        if !granted(kind) {
+            return Ok(Endpoints { not_granted: [kind].into(), ..Endpoints::default() });
+        }
+        let number = match self.port.of(service)? {
+            ChosenPort::Of(port) => port.port,
+            ChosenPort::AtPods(number) => number,
+        };
+        let [Point { host, .. }, ..] = service.points(kind) else { return Err(ReadyError::NoAddress(kind)) };
+        let host = host.clone().map_err(ReadyError::Host)?;
+        Ok(Endpoints { ready: [(tcp(host, number), &NOWHERE)].into(), ..Endpoints::default() })
     }
 
     fn pods<'s>(
@@ -213,17 +240,18 @@ impl View {
         }
         let having = |is: &dyn Fn(Conditions) -> bool| -> BTreeMap<Endpoint, &'s Placement> {
             let chosen = entries.iter().filter(|(_, entry)| is(entry.conditions));
-            chosen.map(|(endpoint, entry)| (*endpoint, entry.placement)).collect()
+            chosen.map(|(endpoint, entry)| (endpoint.clone(), entry.placement)).collect()
         };
         endpoints.ready = having(&|conditions| self.readiness.is_ready(conditions));
         let mut draining = having(&|Conditions { serving, terminating, .. }| serving && terminating);
         if self.readiness == Readiness::Proxy {
             // There is one proxy for each family.
             for is_ipv4 in [true, false] {
-                let of_family = |endpoint: &Endpoint| endpoint.ip.is_ipv4() == is_ipv4;
+                let of_family = |endpoint: &Endpoint| endpoint.host.is_ipv6() != is_ipv4;
                 if !endpoints.ready.keys().any(of_family) {
                     let still = draining.iter().filter(|(endpoint, _)| of_family(endpoint));
-                    let still: Vec<_> = still.map(|(endpoint, placement)| (*endpoint, *placement)).collect();
+                    let still: Vec<_> =
+                        still.map(|(endpoint, placement)| (endpoint.clone(), *placement)).collect();
                     endpoints.ready.extend(still);
                 }
             }
@@ -243,7 +271,7 @@ impl View {
         service: &Service,
         nodes: &'s Nodes,
         behind: &BTreeMap<Endpoint, &Placement>,
-    ) -> Vec<(IpAddr, &'s Placement)> {
+    ) -> Vec<(Host, &'s Placement)> {
         let families = self.families.of(service.families);
         let local: BTreeSet<_> = behind.values().filter_map(|placement| placement.node.as_ref()).collect();
         let answers =
@@ -251,7 +279,7 @@ impl View {
         let nodes = nodes.iter().filter(answers);
         let first = |node: &'s Node, wanted: fn(&IpAddr) -> bool| {
             let of_family = node.addresses.iter().find(|ip| wanted(ip) && families.has(ip));
-            of_family.map(|ip| (*ip, &node.placement))
+            of_family.map(|ip| (Host::Ip(*ip), &node.placement))
         };
         nodes
             .flat_map(|(_, node)| [first(node, IpAddr::is_ipv4), first(node, IpAddr::is_ipv6)])
@@ -259,22 +287,34 @@ impl View {
             .collect()
     }
 
-    /// The Service's own addresses of a kind. A balancer that has none yet has none.
+    /// Where the Service itself is reached, by addresses of a kind, at this port. A balancer that is nowhere yet is
+    /// nowhere; a name has no family. Where a Service is headless nothing answers at its `externalIPs`.
     fn own<'s>(
         &self,
         service: &Service,
         kind: AddressKind,
-    ) -> Result<Vec<(IpAddr, &'s Placement)>, ReadyError> {
+        port: u16,
+        ignored: &mut BTreeSet<Ignored>,
+    ) -> Result<Vec<(Host, &'s Placement)>, ReadyError> {
         let families = self.families.of(service.families);
         let has_balancer = service.r#type == ServiceType::LoadBalancer;
-        match service.addresses(kind) {
-            [] if kind == AddressKind::LoadBalancer && service.has_named_balancer => {
-                Err(ReadyError::NamedBalancer)
+        let is_headless = service.points(AddressKind::ClusterIp).is_empty();
+        let points = match service.points(kind) {
+            [] if kind == AddressKind::LoadBalancer && has_balancer => return Ok(Vec::new()),
+            _ if kind == AddressKind::ExternalIp && is_headless => return Err(ReadyError::NoAddress(kind)),
+            [] => return Err(ReadyError::NoAddress(kind)),
+            points => points,
+        };
+        let mut hosts = Vec::new();
+        for Point { host, broken } in points {
+            match host {
+                Err(reason) => drop(ignored.insert(Ignored::Host(reason.clone()))),
+                Ok(Host::Ip(ip)) if !families.has(ip) => {}
+                Ok(host) if broken.contains(&port) => drop(ignored.insert(Ignored::Broken(host.clone()))),
+                Ok(host) => hosts.push((host.clone(), &NOWHERE)),
             }
-            [] if kind == AddressKind::LoadBalancer && has_balancer => Ok(Vec::new()),
-            [] => Err(ReadyError::NoAddress(kind)),
-            own => Ok(own.iter().filter(|ip| families.has(ip)).map(|ip| (*ip, &NOWHERE)).collect()),
         }
+        Ok(hosts)
     }
 }
 
@@ -307,34 +347,36 @@ fn add<'s>(
     ignored.extend(slice.has_more_addresses.then_some(Ignored::MoreAddresses));
     for endpoint in &slice.endpoints {
         let entry = Entry { conditions: endpoint.conditions, placement: &endpoint.placement };
-        let known = entries.entry(tcp(endpoint.ip, number)).or_insert(Entry { ..entry });
+        let known = entries.entry(tcp(endpoint.ip.into(), number)).or_insert(Entry { ..entry });
         if rank(entry.conditions) > rank(known.conditions) {
             *known = entry;
         }
     }
 }
 
-fn tcp(ip: IpAddr, port: u16) -> Endpoint {
-    Endpoint { ip, port, protocol: Protocol::Tcp }
+fn tcp(host: Host, port: u16) -> Endpoint {
+    Endpoint { host, port, protocol: Protocol::Tcp }
 }
 
-/// Every address at which a Service is ready, of whatever kind, family and port.
-pub fn ready_addresses<'a>(
+/// Every address and name at which a Service is ready, of whatever kind, family and port.
+pub fn ready_hosts<'a>(
     service: &Service,
     slices: impl IntoIterator<Item = &'a Slice>,
     nodes: Option<&Nodes>,
-) -> BTreeSet<IpAddr> {
+) -> BTreeSet<Host> {
+    let own = || service.points.values().flatten().filter_map(|point| point.host.as_ref().ok()).cloned();
     if service.is_external_name() {
-        return BTreeSet::new();
+        return own().collect();
     }
     let endpoints = slices.into_iter().flat_map(|slice| slice.endpoints.iter());
-    let ready = endpoints.filter(|endpoint| endpoint.conditions.ready).map(|endpoint| endpoint.ip);
+    let ready = endpoints.filter(|endpoint| endpoint.conditions.ready).map(|endpoint| Host::Ip(endpoint.ip));
     let mut addresses: BTreeSet<_> = ready.collect();
     if !addresses.is_empty() {
-        addresses.extend(service.addresses.values().flatten());
+        addresses.extend(own());
         let has_node_ports = service.ports.iter().any(|port| port.node_port.is_some());
         let nodes = nodes.filter(|_| has_node_ports).into_iter().flat_map(Nodes::values);
-        addresses.extend(nodes.filter(|node| node.takes_traffic).flat_map(|node| &node.addresses));
+        let nodes = nodes.filter(|node| node.takes_traffic).flat_map(|node| &node.addresses);
+        addresses.extend(nodes.map(|ip| Host::Ip(*ip)));
     }
     addresses
 }

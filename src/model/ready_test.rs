@@ -234,8 +234,13 @@ fn p16_slices_of_others_count_and_are_of_another_kind() {
 fn p18_an_external_name_has_no_endpoints_whatever_slices_are_left() {
     let external = Service { r#type: ServiceType::ExternalName, ..http() };
     let left = [slice(&HTTP, &[("10.0.0.1", YES)])];
-    assert_eq!(error(PortChoice::Only, &external, &left), ReadyError::ExternalName);
-    assert!(ready_addresses(&external, &left, None).is_empty());
+    let no_name = ReadyError::NoAddress(AddressKind::ExternalName);
+    assert_eq!(error(PortChoice::Only, &external, &left), no_name);
+    assert!(ready_hosts(&external, &left, None).is_empty());
+    let external = named("orders.example");
+    let seen = see(&view(), &external, &left).unwrap();
+    assert_eq!((shown(seen.ready.keys()), seen.ignored), ("orders.example:80".to_owned(), [].into()));
+    assert_eq!(ready_hosts(&external, &left, None), [Host::parse("orders.example").unwrap()].into());
 }
 
 #[test]
@@ -250,7 +255,7 @@ fn p19_slices_that_are_left_of_a_selector_are_told_of() {
         (shown(seen.ready.keys()), seen.ignored),
         ("10.0.0.2:8080".to_owned(), [Ignored::LeftOver].into())
     );
-    assert_eq!(ready_addresses(&service, &slices, None).len(), 2, "what is there may stay");
+    assert_eq!(ready_hosts(&service, &slices, None).len(), 2, "what is there may stay");
 }
 
 #[test]
@@ -354,6 +359,10 @@ fn nodes() -> Nodes {
     .into()
 }
 
+fn points(hosts: &[&str]) -> Vec<Point> {
+    hosts.iter().map(|host| Point::at(Host::parse(host).unwrap())).collect()
+}
+
 /// Every way to reach a Service, with one ready pod behind it at the second node, or with none.
 #[test]
 fn a_service_is_seen_at_the_addresses_that_it_asks_for() {
@@ -361,10 +370,10 @@ fn a_service_is_seen_at_the_addresses_that_it_asks_for() {
     service.r#type = ServiceType::LoadBalancer;
     service.families = Families { ipv4: true, ipv6: true };
     service.ports[0].node_port = Some(30080);
-    service.addresses = [
-        (AddressKind::ClusterIp, vec!["10.96.0.1".parse().unwrap(), "fd02::1".parse().unwrap()]),
-        (AddressKind::LoadBalancer, vec!["203.0.113.1".parse().unwrap()]),
-        (AddressKind::ExternalIp, vec!["198.51.100.1".parse().unwrap()]),
+    service.points = [
+        (AddressKind::ClusterIp, points(&["10.96.0.1", "fd02::1"])),
+        (AddressKind::LoadBalancer, points(&["203.0.113.1", "lb.example"])),
+        (AddressKind::ExternalIp, points(&["198.51.100.1"])),
     ]
     .into();
     let mut pod = endpoint("10.0.0.1", YES, YES, NO);
@@ -381,7 +390,8 @@ fn a_service_is_seen_at_the_addresses_that_it_asks_for() {
         (&service, FamilyPolicy::PreferIpv4, AddressKind::Node, "192.168.0.1:30080 192.168.0.2:30080"),
         (&local, FamilyPolicy::PreferIpv4, AddressKind::Node, "192.168.0.2:30080"),
         (&local, FamilyPolicy::Both, AddressKind::Node, "192.168.0.2:30080"),
-        (&service, FamilyPolicy::PreferIpv4, AddressKind::LoadBalancer, "203.0.113.1:80"),
+        (&service, FamilyPolicy::PreferIpv4, AddressKind::LoadBalancer, "203.0.113.1:80 lb.example:80"),
+        (&service, FamilyPolicy::Both, AddressKind::LoadBalancer, "203.0.113.1:80 lb.example:80"),
         (&service, FamilyPolicy::Both, AddressKind::ClusterIp, "10.96.0.1:80"),
         (&service, FamilyPolicy::PreferIpv4, AddressKind::ExternalIp, "198.51.100.1:80"),
     ] {
@@ -394,18 +404,87 @@ fn a_service_is_seen_at_the_addresses_that_it_asks_for() {
     assert_eq!(seen(&service, FamilyPolicy::Ipv6, AddressKind::Node, &some), Ok(String::new()));
 }
 
+/// An ExternalName Service.
+fn named(name: &str) -> Service {
+    let host = crate::model::HostName::of_service(name).map(Host::Name);
+    let points = [(AddressKind::ExternalName, vec![Point { host, broken: vec![] }])].into();
+    Service { r#type: ServiceType::ExternalName, points, ..http() }
+}
+
+#[test]
+fn an_external_name_is_there_while_it_is_granted_and_can_be_called() {
+    let none: [Slice; 0] = [];
+    let seen = |service: &Service, view: &View, granted: &dyn Fn(AddressKind) -> bool| {
+        let seen = view.of(service, none.iter(), None, granted)?;
+        Ok((shown(seen.ready.keys()), seen.not_granted))
+    };
+    let external_name = |kind| kind == AddressKind::ExternalName;
+    let orders = named("orders.example.");
+    assert_eq!(seen(&orders, &view(), &external_name), Ok(("orders.example:80".to_owned(), [].into())));
+    // What is granted by default is not this; and nothing else is either.
+    for kind in AddressKind::VIEWS.into_iter().chain([AddressKind::Custom]) {
+        let denied = seen(&orders, &view(), &|granted| granted == kind);
+        assert_eq!(denied, Ok((String::new(), [AddressKind::ExternalName].into())), "{kind}");
+    }
+    for address in AddressKind::VIEWS.into_iter().filter(|kind| *kind != AddressKind::Pod) {
+        let none = Err(ReadyError::NoAddress(address));
+        assert_eq!(seen(&orders, &View { address, ..view() }, &|_| true), none);
+    }
+    // Its port is the Service's, or what the annotation says.
+    let numbered = View { port: PortChoice::Numbered(443), ..view() };
+    let bare = Service { ports: vec![], ..orders.clone() };
+    assert_eq!(seen(&bare, &numbered, &external_name).unwrap().0, "orders.example:443");
+    assert_eq!(seen(&bare, &view(), &external_name), Err(ReadyError::NoPort));
+    let two = Service { ports: service(&[("http", 80), ("admin", 81)]).ports, ..orders.clone() };
+    assert!(matches!(seen(&two, &view(), &external_name), Err(ReadyError::SeveralPorts { .. })));
+    let admin = View { port: PortChoice::Named("admin".to_owned()), ..view() };
+    assert_eq!(seen(&two, &admin, &external_name).unwrap().0, "orders.example:81");
+    // Some names are published whatever is granted to nobody.
+    for name in ["10.0.0.1", "127.0.0.1", "localhost", "kubernetes.default", "pay.other.svc", "a:80", "a.b/c"]
+    {
+        assert!(matches!(seen(&named(name), &view(), &|_| true), Err(ReadyError::Host(_))), "{name}");
+        assert!(ready_hosts(&named(name), &none, None).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn each_point_of_a_balancer_counts_as_it_says() {
+    let mut service = Service { r#type: ServiceType::LoadBalancer, ..http() };
+    service.ports.push(ServicePort::tcp("admin", 81));
+    let local = crate::model::HostName::of_service("localhost").map(Host::Name);
+    let mut balancer = points(&["203.0.113.1", "a.lb.example", "b.lb.example"]);
+    balancer[1].broken = vec![80];
+    balancer.push(Point { host: local.clone(), broken: vec![] });
+    service.points = [(AddressKind::LoadBalancer, balancer)].into();
+    let slices = [slice(&[("http", Some(8080)), ("admin", Some(8081))], &[("10.0.0.1", YES)])];
+    let seen = |port: &str| {
+        let port = PortChoice::Named(port.to_owned());
+        let seen =
+            see(&View { address: AddressKind::LoadBalancer, port, ..view() }, &service, &slices).unwrap();
+        (shown(seen.ready.keys()), seen.ignored)
+    };
+    let (broken, host) =
+        (Ignored::Broken(Host::parse("a.lb.example").unwrap()), Ignored::Host(local.unwrap_err()));
+    assert_eq!(seen("http"), ("203.0.113.1:80 b.lb.example:80".to_owned(), [broken, host.clone()].into()));
+    assert_eq!(seen("admin"), ("203.0.113.1:81 a.lb.example:81 b.lb.example:81".to_owned(), [host].into()));
+    let hosts = ready_hosts(&service, &slices, None);
+    assert_eq!(hosts.len(), 4, "{hosts:?}");
+}
+
 #[test]
 fn an_address_that_is_not_there_is_told_by_its_kind() {
     let (plain, slices) = (http(), [slice(&HTTP, &[("10.0.0.1", YES)])]);
     let no_address = ReadyError::NoAddress;
     let pending = Service { r#type: ServiceType::LoadBalancer, ..http() };
-    let named = Service { has_named_balancer: true, ..pending.clone() };
+    // kube-proxy leaves headless Services out altogether.
+    let headless =
+        Service { points: [(AddressKind::ExternalIp, points(&["198.51.100.1"]))].into(), ..http() };
     for (service, address, expected) in [
         (&plain, AddressKind::Node, Err(ReadyError::NoNodePort("http".to_owned()))),
         (&plain, AddressKind::LoadBalancer, Err(no_address(AddressKind::LoadBalancer))),
         (&plain, AddressKind::ClusterIp, Err(no_address(AddressKind::ClusterIp))),
         (&plain, AddressKind::ExternalIp, Err(no_address(AddressKind::ExternalIp))),
-        (&named, AddressKind::LoadBalancer, Err(ReadyError::NamedBalancer)),
+        (&headless, AddressKind::ExternalIp, Err(no_address(AddressKind::ExternalIp))),
         (&pending, AddressKind::LoadBalancer, Ok(0)),
     ] {
         let view = View { address, ..view() };

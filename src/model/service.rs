@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address::AddressKind;
 use super::endpoint::Protocol;
 use super::family::Families;
+use super::host::{Host, HostError};
 use super::origin::{Kind, Origin};
 
 /// Namespace and name of a Service.
@@ -44,12 +44,20 @@ pub struct Service {
     pub has_selector: bool,
     /// The families that it has.
     pub families: Families,
-    /// Addresses of its own, by their kind.
-    pub addresses: BTreeMap<AddressKind, Vec<IpAddr>>,
-    /// Is its balancer known by a name only?
-    pub has_named_balancer: bool,
+    /// Where it is reached itself, by the kind of address. Of an ExternalName Service that is its name and nothing else,
+    /// of any other none.
+    pub points: BTreeMap<AddressKind, Vec<Point>>,
     /// `externalTrafficPolicy: Local`: only nodes with an endpoint answer at the node port.
     pub is_local: bool,
+}
+
+/// A point where a Service itself is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// An address or a name; or a name that cannot be published.
+    pub host: Result<Host, HostError>,
+    /// TCP ports of the Service at which it does not answer, as its balancer says.
+    pub broken: Vec<u16>,
 }
 
 /// `spec.type`.
@@ -62,7 +70,7 @@ pub enum ServiceType {
     NodePort,
     /// A balancer before that.
     LoadBalancer,
-    /// An alias in DNS. It has no endpoints, whatever slices are left over.
+    /// An alias in DNS. It has a name and no endpoints, whatever slices are left over.
     ExternalName,
 }
 
@@ -106,8 +114,7 @@ impl Service {
             r#type: ServiceType::ClusterIp,
             has_selector: true,
             families: Families { ipv4: true, ipv6: false },
-            addresses: BTreeMap::new(),
-            has_named_balancer: false,
+            points: BTreeMap::new(),
             is_local: false,
         }
     }
@@ -118,10 +125,10 @@ impl Service {
         self.r#type == ServiceType::ExternalName
     }
 
-    /// Its addresses of this kind.
+    /// Where it is reached itself by addresses of this kind.
     #[must_use]
-    pub fn addresses(&self, kind: AddressKind) -> &[IpAddr] {
-        self.addresses.get(&kind).map_or(&[], Vec::as_slice)
+    pub fn points(&self, kind: AddressKind) -> &[Point] {
+        self.points.get(&kind).map_or(&[], Vec::as_slice)
     }
 
     /// Which state of it this is.
@@ -133,6 +140,14 @@ impl Service {
             uid: self.uid.clone(),
             resource_version: self.resource_version.clone(),
         }
+    }
+}
+
+impl Point {
+    /// One that answers at all ports.
+    #[must_use]
+    pub fn at(host: impl Into<Host>) -> Self {
+        Point { host: Ok(host.into()), broken: Vec::new() }
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::field::Field;
 use super::objects::{
-    EndpointObject, HintsObject, LoadBalancerObject, Metadata, NamedObject, NodeObject, NodeSpec, NodeStatus,
-    PortObject, ServiceObject, ServicePortObject, ServiceSpec, ServiceStatus, SliceObject,
+    EndpointObject, HintsObject, IngressObject, LoadBalancerObject, Metadata, NamedObject, NodeObject,
+    NodeSpec, NodeStatus, PortObject, PortStatusObject, ServiceObject, ServicePortObject, ServiceSpec,
+    ServiceStatus, SliceObject,
 };
 use crate::model::{
-    ANNOTATION_PREFIX, AddressKind, Conditions, Families, Family, Hints, Node, Placement, Protocol, Service,
-    ServiceKey, ServicePort, ServiceType, Slice, SliceEndpoint, SlicePort, Writer,
+    ANNOTATION_PREFIX, AddressKind, Conditions, Families, Family, Hints, Host, HostName, Node, Placement,
+    Point, Protocol, Service, ServiceKey, ServicePort, ServiceType, Slice, SliceEndpoint, SlicePort, Writer,
 };
 
 /// An object that is not what Kubernetes says. What was known of it before stays as it is.
@@ -99,13 +100,24 @@ fn read_service(
     let spec = spec.get("spec")?.unwrap_or(&empty);
     let ip_families = spec.ip_families.items("spec.ipFamilies")?;
     let ports = spec.ports.items("spec.ports")?.into_iter();
-    let (balancer, has_named_balancer) = balancer(status)?;
-    // `None` is what a headless Service has.
-    let addresses = [
-        (AddressKind::ClusterIp, ips(spec.cluster_ips.items("spec.clusterIPs")?)),
-        (AddressKind::ExternalIp, ips(spec.external_ips.items("spec.externalIPs")?)),
-        (AddressKind::LoadBalancer, balancer),
-    ];
+    let r#type = match spec.r#type.get("spec.type")?.map(String::as_str) {
+        Some("NodePort") => ServiceType::NodePort,
+        Some("LoadBalancer") => ServiceType::LoadBalancer,
+        Some("ExternalName") => ServiceType::ExternalName,
+        _ => ServiceType::ClusterIp,
+    };
+    // What else it has is left from when it was of another type, and nobody answers there.
+    let points = if r#type == ServiceType::ExternalName {
+        let name = spec.external_name.get("spec.externalName")?;
+        vec![(AddressKind::ExternalName, name.into_iter().map(|name| named(name)).collect())]
+    } else {
+        // `None` is what a headless Service has.
+        vec![
+            (AddressKind::ClusterIp, ips(spec.cluster_ips.items("spec.clusterIPs")?)),
+            (AddressKind::ExternalIp, ips(spec.external_ips.items("spec.externalIPs")?)),
+            (AddressKind::LoadBalancer, balancer(status)?),
+        ]
+    };
     let has = |wanted: &str| ip_families.iter().any(|family| *family == wanted);
     Ok(Service {
         key,
@@ -124,16 +136,10 @@ fn read_service(
             .as_ref()
             .and_then(|labels| labels.get(MANAGER))
             .is_some_and(|it| it == OURSELVES),
-        r#type: match spec.r#type.get("spec.type")?.map(String::as_str) {
-            Some("NodePort") => ServiceType::NodePort,
-            Some("LoadBalancer") => ServiceType::LoadBalancer,
-            Some("ExternalName") => ServiceType::ExternalName,
-            _ => ServiceType::ClusterIp,
-        },
+        r#type,
         has_selector: spec.selector.get("spec.selector")?.is_some_and(|selector| !selector.is_empty()),
         families: Families { ipv4: ip_families.is_empty() || has("IPv4"), ipv6: has("IPv6") },
-        addresses: addresses.into_iter().filter(|(_, addresses)| !addresses.is_empty()).collect(),
-        has_named_balancer,
+        points: points.into_iter().filter(|(_, points)| !points.is_empty()).collect(),
         is_local: spec
             .external_traffic_policy
             .get("spec.externalTrafficPolicy")?
@@ -141,24 +147,39 @@ fn read_service(
     })
 }
 
-/// Its addresses, and has it a name?
-fn balancer(status: &Field<ServiceStatus>) -> Read<(Vec<IpAddr>, bool)> {
-    let Some(balancer) = status.get("status")? else { return Ok((Vec::new(), false)) };
+/// Where its balancer takes traffic. Of a point that has both an address and a name the address counts.
+fn balancer(status: &Field<ServiceStatus>) -> Read<Vec<Point>> {
+    let Some(balancer) = status.get("status")? else { return Ok(Vec::new()) };
     let Some(LoadBalancerObject { ingress }) = balancer.load_balancer.get("status.loadBalancer")? else {
-        return Ok((Vec::new(), false));
+        return Ok(Vec::new());
     };
-    let ingress = ingress.items("status.loadBalancer.ingress")?;
-    let (mut texts, mut has_name) = (Vec::new(), false);
-    for point in ingress {
-        texts.extend(point.ip.get("status.loadBalancer.ingress.ip")?);
-        has_name |= point.hostname.get("status.loadBalancer.ingress.hostname")?.is_some();
+    let mut points = Vec::new();
+    for IngressObject { ip: address, hostname, ports } in ingress.items("status.loadBalancer.ingress")? {
+        let address = address.get("status.loadBalancer.ingress.ip")?.and_then(|text| ip(text));
+        let name = hostname.get("status.loadBalancer.ingress.hostname")?.filter(|name| !name.is_empty());
+        let point = address.map(Point::at).or_else(|| name.map(|name| named(name)));
+        let Some(point) = point else { continue };
+        let mut broken = Vec::new();
+        for PortStatusObject { port, protocol, error } in ports.items("status.loadBalancer.ingress.ports")? {
+            let protocol = protocol.get("status.loadBalancer.ingress.ports.protocol")?;
+            let error = error.get("status.loadBalancer.ingress.ports.error")?;
+            let port = port.get("status.loadBalancer.ingress.ports.port")?.copied().and_then(number_of_port);
+            let is_tcp = Protocol::from_name(protocol.map(String::as_str)) == Some(Protocol::Tcp);
+            broken.extend(port.filter(|_| is_tcp && error.is_some_and(|error| !error.is_empty())));
+        }
+        points.push(Point { broken, ..point });
     }
-    Ok((ips(texts), has_name))
+    Ok(points)
 }
 
 /// Those that are addresses.
-fn ips(texts: Vec<&String>) -> Vec<IpAddr> {
-    texts.into_iter().filter_map(|text| ip(text)).collect()
+fn ips(texts: Vec<&String>) -> Vec<Point> {
+    texts.into_iter().filter_map(|text| ip(text)).map(Point::at).collect()
+}
+
+/// One with a name.
+fn named(name: &str) -> Point {
+    Point { host: HostName::of_service(name).map(Host::Name), broken: Vec::new() }
 }
 
 /// As Go's parser was before 1.17, and as Kubernetes still reads what it once took: zeros may lead.

@@ -221,32 +221,62 @@ fn every_type_of_service_is_read() {
     let none = serde_json::json!({});
     let headless = read(serde_json::json!({"clusterIP": "None", "clusterIPs": ["None"]}), none.clone());
     assert_eq!((headless.r#type, headless.has_selector), (ServiceType::ClusterIp, false));
-    assert!(headless.addresses.is_empty());
+    assert!(headless.points.is_empty());
     let spec = serde_json::json!({
         "type": "LoadBalancer", "selector": {"app": "orders"}, "clusterIPs": ["10.96.0.1", "fd00::1"],
         "ipFamilies": ["IPv4", "IPv6"], "externalIPs": ["198.51.100.1", "nonsense"],
         "externalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}],
     });
-    let ingress = serde_json::json!([{"ip": "203.0.113.1"}, {"hostname": "lb.example", "ip": null}]);
+    let ingress = serde_json::json!([
+        {"ip": "203.0.113.1", "ipMode": "VIP"},
+        {"hostname": "lb.example", "ip": null, "ports": [
+            {"port": 80, "protocol": "TCP", "error": "NoRoom"}, {"port": 81, "protocol": "TCP"},
+            {"port": 82, "protocol": "UDP", "error": "NoUdp"}, {"port": 0, "error": "x"}, {"port": 83, "error": ""},
+        ]},
+        {"ip": "203.0.113.2", "hostname": "both.example", "ipMode": "Proxy"},
+        {"hostname": "localhost"}, {"hostname": ""}, {},
+    ]);
     let balanced = read(spec, serde_json::json!({"loadBalancer": {"ingress": ingress}}));
     assert_eq!((balanced.r#type, balanced.has_selector), (ServiceType::LoadBalancer, true));
-    assert!(balanced.is_local && balanced.has_named_balancer);
+    assert!(balanced.is_local);
+    let broken: Vec<_> =
+        balanced.points(AddressKind::LoadBalancer).iter().map(|point| &*point.broken).collect();
+    assert_eq!(broken, [&[][..], &[80], &[], &[]]);
     assert_eq!(balanced.families, Families { ipv4: true, ipv6: true });
     assert_eq!(balanced.ports[0].node_port, Some(30080));
-    let addresses: Vec<_> = balanced
-        .addresses
-        .iter()
-        .map(|(kind, addresses)| {
-            format!("{kind} {}", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-        })
-        .collect();
+    let shown = |service: &Service| -> Vec<String> {
+        let host = |point: &Point| {
+            point.host.as_ref().map_or_else(|it| format!("{}!", it.text), |it| it.to_string())
+        };
+        let points = service.points.iter();
+        points
+            .map(|(kind, points)| format!("{kind} {}", points.iter().map(host).collect::<Vec<_>>().join(" ")))
+            .collect()
+    };
     assert_eq!(
-        addresses,
-        ["load-balancer 203.0.113.1", "cluster-ip 10.96.0.1 fd00::1", "external-ip 198.51.100.1"]
+        shown(&balanced),
+        [
+            "load-balancer 203.0.113.1 lb.example 203.0.113.2 localhost!",
+            "cluster-ip 10.96.0.1 fd00::1",
+            "external-ip 198.51.100.1"
+        ]
     );
     let nodes = read(serde_json::json!({"type": "NodePort", "selector": {}}), none.clone());
     assert_eq!((nodes.r#type, nodes.has_selector), (ServiceType::NodePort, false));
-    assert!(read(serde_json::json!({"type": "ExternalName"}), none).is_external_name());
+    let spec = serde_json::json!({
+        "type": "ExternalName", "externalName": "orders.example.", "clusterIPs": ["10.96.0.1"],
+        "externalIPs": ["198.51.100.1"],
+    });
+    let external = read(spec, serde_json::json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}));
+    assert!(external.is_external_name());
+    assert_eq!(shown(&external), ["external-name orders.example"], "what it had as another type is left out");
+    for (name, expected) in [("10.0.0.1", "external-name 10.0.0.1!"), ("", "external-name !")] {
+        let external = read(serde_json::json!({"type": "ExternalName", "externalName": name}), none.clone());
+        assert_eq!(shown(&external), [expected]);
+    }
+    assert!(read(serde_json::json!({"type": "ExternalName"}), none.clone()).points.is_empty());
+    // Of another type the name says nothing.
+    assert!(read(serde_json::json!({"externalName": "orders.example"}), none).points.is_empty());
 }
 
 /// Each field of a well-formed object, with the name under which it is reported.

@@ -47,6 +47,8 @@ pub struct ServiceSpec {
     pub external_ips: Field<Vec<Field<String>>>,
     /// Cluster or Local.
     pub external_traffic_policy: Field<String>,
+    /// The name that an ExternalName Service stands for.
+    pub external_name: Field<String>,
 }
 
 /// `status` of a Service.
@@ -65,7 +67,8 @@ pub struct LoadBalancerObject {
     pub ingress: Field<Vec<Field<IngressObject>>>,
 }
 
-/// One point of a balancer; it has an address or a name.
+/// One point of a balancer; it has an address or a name. Its `ipMode` is of no interest here: it says how kube-proxy
+/// treats calls from inside the cluster, and they reach the Service either way.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct IngressObject {
@@ -73,6 +76,20 @@ pub struct IngressObject {
     pub ip: Field<String>,
     /// Its name.
     pub hostname: Field<String>,
+    /// What is said of its ports, if anything.
+    pub ports: Field<Vec<Field<PortStatusObject>>>,
+}
+
+/// What a balancer says of one port.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PortStatusObject {
+    /// Its number at the Service.
+    pub port: Field<i32>,
+    /// TCP, UDP or SCTP.
+    pub protocol: Field<String>,
+    /// Why it does not work, in CamelCase; absent if it does.
+    pub error: Field<String>,
 }
 
 /// A Node.

@@ -23,7 +23,7 @@ pub enum Cause {
     NotReady,
     /// Set, so that consumers let go, or deleted: the pod of its endpoint is terminating.
     Terminating,
-    /// Deleted: its endpoint is in no slice any more.
+    /// Deleted: its endpoint is in no slice any more, and no address or name of the Service's own.
     NotListed,
     /// Deleted: the Service does not publish it any more, although its endpoint is ready.
     NotPublished,
@@ -67,8 +67,8 @@ pub fn causes(changes: &Changes, evidence: &Evidence<'_>, roots: &Roots) -> BTre
     let mut causes = BTreeMap::new();
     let addresses = addresses(&evidence.slices);
     let of_slice = |path: &ZnodePath| {
-        let (_, ip) = roots.endpoint_of(path)?;
-        addresses.get(&ip).copied()
+        let (_, host) = roots.endpoint_of(path)?;
+        addresses.get(&host.ip()?).copied()
     };
     let slice = |path: &ZnodePath| of_slice(path).map(|(_, origin)| origin.clone());
     let service = || evidence.service.map(Service::origin).or_else(|| evidence.news.clone());

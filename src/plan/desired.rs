@@ -1,7 +1,6 @@
 //! The leaves that a Service should have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +9,12 @@ use super::Refusal;
 use super::others::{Beside, FilledAs, Others, Verdict, endpoint};
 use super::publication::{Asked, Publication, publications};
 use super::rules::Rules;
+use super::viewed::Viewed;
 use super::wishes::{Draining, Wishes};
 use crate::format::{Format, Instance, Leaf, NoIpv6, Registered, Target};
 use crate::model::{
-    Companion, Endpoint, Endpoints, Ignored, Nodes, Placement, Service, Slice, ZnodePath, ready_addresses,
+    AddressKind, Companion, Endpoint, Endpoints, Host, Ignored, Nodes, Placement, Service, Slice, ZnodePath,
+    ready_hosts,
 };
 
 /// Where the formats live: `<root>/<name>/<leaf>` and the like. One without a root is not written.
@@ -30,10 +31,11 @@ pub struct Desired {
     pub leaves: BTreeMap<ZnodePath, Bytes>,
     /// Of the directories, those that other formats may fill too, with the one that this Service wants.
     pub formats: BTreeMap<ZnodePath, Format>,
-    /// Formats of which something cannot be told now, with the addresses that are ready. What is there stays
-    /// there as long as its address is: the slices may just be behind the Service, and a mistyped
-    /// annotation must not take a Service's consumers away.
-    pub undetermined: BTreeMap<Format, BTreeSet<IpAddr>>,
+    /// Formats of which something cannot be told now, and what of them stays there: the slices may just be behind the
+    /// Service, and a mistyped annotation must not take a Service's consumers away.
+    pub undetermined: BTreeMap<Format, Kept>,
+    /// Directories that the Service asks for and that no rule grants it: nothing stays there.
+    pub denied: BTreeSet<ZnodePath>,
     /// What was asked for and is not published.
     pub refusals: BTreeSet<Refusal>,
     /// Endpoints of which consumers are told to let go, and since when.
@@ -50,6 +52,14 @@ pub struct Desired {
 const LIST_BYTES: usize = 512 * 1024;
 /// In a list each name has its length in front.
 const LENGTH_BYTES: usize = 4;
+/// What stays where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// What stands for one of these, as long as it is ready.
+    pub hosts: BTreeSet<Host>,
+    /// What stands for a name: the Service has a selector, and nobody has written a slice for it yet.
+    pub names: bool,
+}
 
 /// Since when endpoints drain. Times count from a moment that stays the same.
 pub type Drains = BTreeMap<Endpoint, Duration>;
@@ -82,9 +92,9 @@ impl Roots {
 
     /// What a leaf stands for, as far as its name tells.
     #[must_use]
-    pub fn endpoint_of(&self, path: &ZnodePath) -> Option<(Format, IpAddr)> {
+    pub fn endpoint_of(&self, path: &ZnodePath) -> Option<(Format, Host)> {
         let format = self.format_of(path)?;
-        Some((format, format.address(path.name())?))
+        Some((format, format.host(path.name())?))
     }
 
     /// What a leaf says of itself, as those who import it read it.
@@ -96,17 +106,19 @@ impl Roots {
         format.registered(&service, path.name(), data).ok()
     }
 
-    /// Is its root another one's as well?
-    fn is_shared(&self, format: Format) -> bool {
-        let root = self.0.get(&format);
-        self.0.iter().any(|(other, of_other)| *other != format && Some(of_other) == root)
-    }
-
     /// The format that stands for all that have the same root.
     fn standing_for(&self, format: Format) -> Format {
         let root = self.0.get(&format);
         let first = self.0.iter().find(|(_, other)| Some(*other) == root);
         first.map_or(format, |(first, _)| *first)
+    }
+}
+
+impl Kept {
+    /// Does a leaf of this stay?
+    #[must_use]
+    pub fn has(&self, host: &Host) -> bool {
+        self.hosts.contains(host) || self.names && matches!(host, Host::Name(_))
     }
 }
 
@@ -122,15 +134,30 @@ pub fn desired<'s, 'g: 's>(
     let Some(service) = service else {
         return desired;
     };
-    let Asked { wanted, refusals, unclear } = publications(service, given.rules);
+    let Asked { wanted, denied, refusals, unclear } = publications(service, given.rules);
     desired.refusals.extend(refusals);
+    let directory =
+        |(format, target): &(Format, Box<dyn Target>)| target.directory(given.roots.0.get(format)?).ok();
+    desired.denied.extend(denied.iter().filter_map(directory));
     for format in unclear {
         desired.keep_ready(format, service, slices.clone(), given);
     }
+    let mut places = Places::new();
     for publication in &wanted {
-        desired.add(service, slices.clone(), publication, given);
+        desired.add(service, slices.clone(), publication, &mut places, given);
     }
     desired
+}
+
+/// By whom a service in a directory is filled.
+type Places = BTreeMap<(ZnodePath, String), Viewed>;
+
+impl Roots {
+    /// Is its root another one's as well?
+    fn is_shared(&self, format: Format) -> bool {
+        let root = self.0.get(&format);
+        self.0.iter().any(|(other, of_other)| *other != format && Some(of_other) == root)
+    }
 }
 
 impl Desired {
@@ -139,40 +166,49 @@ impl Desired {
         service: &'s Service,
         slices: impl Iterator<Item = &'s Slice> + Clone,
         publication: &Publication,
+        places: &mut Places,
         given: &Given<'g>,
     ) {
-        let &Publication { format, ref target, ref wishes, ref grant } = publication;
+        let Publication { viewed, target, wishes, grant } = publication;
+        let format = viewed.format;
         let roots = &given.roots.0;
         let (Some(root), Some(beside)) = (roots.get(&format), roots.get(&format.beside())) else { return };
         let directory = match target.directory(root) {
             Ok(directory) => directory,
             Err(reason) => {
-                self.refusals.insert(Refusal::bad_name(format.name(), target.name(), reason));
+                self.refusals.insert(Refusal::bad_name(&viewed.to_string(), target.name(), reason));
                 return;
             }
         };
-        if !self.companions.insert(Companion::directory(directory.clone())) && given.roots.is_shared(format) {
-            self.refusals.insert(Refusal::Twice { format, directory });
+        // It is among the companions whatever follows, so that it is known what others do there.
+        self.companions.insert(Companion::directory(directory.clone()));
+        let place = (directory.clone(), target.service().into_owned());
+        let first = places.entry(place).or_insert_with(|| viewed.clone());
+        if first != viewed {
+            let (viewed, first) = (viewed.clone(), first.clone());
+            self.refusals.insert(Refusal::Twice { viewed, first, directory });
+            // What it had there stays, but where the other one has a leaf of that name.
+            self.keep_ready(format, service, slices, given);
             return;
         }
-        // It is among the companions whatever follows, so that it is known what others do there.
         let beside_it = (given.beside)(&directory);
         if given.roots.is_shared(format) {
             self.formats.insert(directory.clone(), format);
             if matches!(beside_it.filled, FilledAs::Only(other) if other != format) {
-                self.refusals.insert(Refusal::Twice { format, directory });
+                self.refusals.insert(Refusal::OtherFormat { viewed: viewed.clone(), directory });
                 return;
             }
         }
         let verdict = beside_it.verdict(grant.is_shared);
         let (key, at) = (service.key.clone(), directory.clone());
+        let of = || viewed.clone();
         match verdict {
             Verdict::Refuse => {
-                self.refusals.insert(Refusal::Taken { key, format, directory: at });
+                self.refusals.insert(Refusal::Taken { key, viewed: of(), directory: at });
                 return;
             }
             Verdict::PublishAndTell => {
-                self.refusals.insert(Refusal::Joined { key, format, directory: at });
+                self.refusals.insert(Refusal::Joined { key, viewed: of(), directory: at });
             }
             Verdict::Publish | Verdict::Wait => {}
         }
@@ -181,25 +217,31 @@ impl Desired {
             Ok(endpoints) => endpoints,
             Err(reason) => {
                 self.keep_ready(format, service, slices, given);
-                self.refusals.insert(Refusal::Endpoints { format, reason });
+                self.refusals.insert(Refusal::Endpoints { viewed: of(), reason });
                 return;
             }
         };
         let Endpoints { ready, draining, not_granted, ignored } = endpoints;
+        // Of another type a moment ago, it had its name published. Kubernetes' controller writes a slice even if nothing
+        // is ready, so before there is one, nothing is known of its pods.
+        let had_a_name = wishes.view.address == AddressKind::Pod && !service.is_external_name();
+        if had_a_name && service.has_selector && slices.clone().next().is_none() {
+            self.undetermined.entry(given.roots.standing_for(format)).or_default().names = true;
+        }
         if ignored.contains(&Ignored::LeftOver) {
             // They may still be right, and Kubernetes' own clients go on with them.
             self.keep_ready(format, service, slices.clone(), given);
         }
-        self.refusals.extend(ignored.into_iter().map(|what| Refusal::Ignored { format, what }));
+        self.refusals.extend(ignored.into_iter().map(|what| Refusal::Ignored { viewed: of(), what }));
         self.refusals.extend(not_granted.into_iter().map(|kind| {
             let (key, name) = (service.key.clone(), target.name().to_owned());
-            Refusal::AddressNotGranted { key, format, name, kind }
+            Refusal::AddressNotGranted { key, viewed: of(), name, kind }
         }));
         let ports = ready.keys().map(|endpoint| endpoint.port).collect();
         let companions = match target.companions(&directory, beside, &ports) {
             Ok(companions) => companions,
             Err(reason) => {
-                self.refusals.insert(Refusal::bad_name(format.name(), target.name(), reason));
+                self.refusals.insert(Refusal::bad_name(&viewed.to_string(), target.name(), reason));
                 return;
             }
         };
@@ -207,7 +249,7 @@ impl Desired {
         let others = beside_it.others.filter(|_| grant.is_shared);
         let leaves = Leaves {
             directory,
-            format,
+            viewed,
             target: &**target,
             wishes,
             created_ms: service.created_ms,
@@ -216,7 +258,7 @@ impl Desired {
         };
         let mut found = BTreeMap::new();
         for (endpoint, placement) in ready {
-            match leaves.of(endpoint, placement, false) {
+            match leaves.of(&endpoint, placement, false) {
                 Ok((path, data)) => match leaves.theirs(&path, &data) {
                     Some(theirs) => drop(self.theirs.insert(path, theirs.clone())),
                     None => drop(found.insert(path, data)),
@@ -239,7 +281,7 @@ impl Desired {
         let names =
             found.keys().chain(beside_it.others.into_iter().flat_map(|others| others.instances.keys()));
         if names.map(|path| LENGTH_BYTES + path.name().len()).sum::<usize>() > LIST_BYTES {
-            self.refusals.insert(Refusal::ListTooLong { format, directory: leaves.directory.clone() });
+            self.refusals.insert(Refusal::ListTooLong { viewed: of(), directory: leaves.directory.clone() });
         }
         self.leaves.extend(found);
         if let Some(policy) = wishes.drain {
@@ -257,7 +299,7 @@ impl Desired {
         given: &Given<'_>,
     ) {
         for (endpoint, placement) in draining {
-            let marked = [false, true].map(|is_draining| leaves.of(endpoint, placement, is_draining));
+            let marked = [false, true].map(|is_draining| leaves.of(&endpoint, placement, is_draining));
             let [Ok((before, _)), Ok((path, data))] = marked else { continue };
             if leaves.theirs(&path, &data).is_some() {
                 continue;
@@ -275,7 +317,7 @@ impl Desired {
         }
     }
 
-    /// Whatever is there of this format stays where its address is ready.
+    /// Whatever is there of this format stays where its address or name is ready.
     fn keep_ready<'s>(
         &mut self,
         format: Format,
@@ -284,20 +326,20 @@ impl Desired {
         given: &Given<'_>,
     ) {
         let kept = self.undetermined.entry(given.roots.standing_for(format)).or_default();
-        kept.extend(ready_addresses(service, slices, given.nodes));
+        kept.hosts.extend(ready_hosts(service, slices, given.nodes));
     }
 }
 
 /// The leaves of one directory.
 struct Leaves<'a> {
     directory: ZnodePath,
-    format: Format,
+    viewed: &'a Viewed,
     target: &'a dyn Target,
     wishes: &'a Wishes,
     created_ms: i64,
     roots: &'a Roots,
     /// What others stand for.
-    theirs: HashMap<(&'a str, IpAddr, u16), &'a ZnodePath>,
+    theirs: HashMap<(&'a str, &'a Host, u16), &'a ZnodePath>,
 }
 
 impl Leaves<'_> {
@@ -312,12 +354,12 @@ impl Leaves<'_> {
 
     fn of(
         &self,
-        endpoint: Endpoint,
+        endpoint: &Endpoint,
         placement: &Placement,
         is_draining: bool,
     ) -> Result<(ZnodePath, Bytes), Refusal> {
         let topology =
-            if self.format.has_topology() { self.wishes.topology.of(placement) } else { Vec::new() };
+            if self.viewed.format.has_topology() { self.wishes.topology.of(placement) } else { Vec::new() };
         let instance = Instance {
             endpoint,
             created_ms: self.created_ms,
@@ -325,10 +367,13 @@ impl Leaves<'_> {
             drain: self.wishes.drain.map(|drain| drain.by),
             is_draining,
         };
-        let Leaf { name, data } = self.target.leaf(&instance).map_err(|NoIpv6| Refusal::DubboIpv6)?;
+        let Leaf { name, data } = self
+            .target
+            .leaf(&instance)
+            .map_err(|NoIpv6| Refusal::DubboIpv6 { viewed: self.viewed.clone() })?;
         match self.directory.child(&name) {
             Ok(path) => Ok((path, data)),
-            Err(reason) => Err(Refusal::bad_name(self.format.name(), &name, reason)),
+            Err(reason) => Err(Refusal::bad_name(&self.viewed.to_string(), &name, reason)),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! From what we own to what should be there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use bytes::Bytes;
 
 use super::desired::{Desired, Roots};
 use crate::format::Format;
-use crate::model::{Companion, Fingerprint, Known, ZnodePath};
+use crate::model::{Companion, Fingerprint, Host, Known, ZnodePath};
 
 /// What is known of a leaf that we own.
 pub trait Held {
@@ -115,12 +114,15 @@ fn swaps(
     replaced.iter().filter_map(|old| Some((old.clone(), creates.remove(&place(old)?)?))).collect()
 }
 
-fn endpoints<'p>(paths: impl Iterator<Item = &'p ZnodePath>, roots: &Roots) -> BTreeSet<(Format, IpAddr)> {
+fn endpoints<'p>(paths: impl Iterator<Item = &'p ZnodePath>, roots: &Roots) -> BTreeSet<(Format, Host)> {
     paths.filter_map(|path| roots.endpoint_of(path)).collect()
 }
 
-/// Is this a leaf of a format that cannot be told now, with an address that is ready?
+/// Is this a leaf of a format that cannot be told now, and one that stays?
 fn may_still_be_ready(desired: &Desired, roots: &Roots, path: &ZnodePath) -> bool {
-    let Some((format, address)) = roots.endpoint_of(path) else { return false };
-    desired.undetermined.get(&format).is_some_and(|ready| ready.contains(&address))
+    let Some((format, host)) = roots.endpoint_of(path) else { return false };
+    if desired.denied.iter().any(|directory| path.is_below(directory)) {
+        return false;
+    }
+    desired.undetermined.get(&format).is_some_and(|kept| kept.has(&host))
 }

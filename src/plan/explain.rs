@@ -1,28 +1,27 @@
 //! Why each endpoint of a Service is published, or is not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::Refusal;
 use super::desired::{Desired, Given};
 use super::publication::{Publication, publications};
 use super::rules::Completed;
-use crate::format::Format;
-use crate::model::{Conditions, Endpoint, Service, Slice, ZnodePath};
+use super::viewed::Viewed;
+use crate::model::{AddressKind, Conditions, Endpoint, Host, Service, Slice, ZnodePath};
 
 /// What becomes of one directory that a Service may fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
-    /// In which format.
-    pub format: Format,
+    /// In which format and view.
+    pub viewed: Viewed,
     /// Under which name.
     pub name: String,
     /// Where; `None` if its format has no root or the name makes no path.
     pub directory: Option<ZnodePath>,
     /// The position of the first rule that grants its name.
     pub rule: Option<usize>,
-    /// Each address of the Service's slices, and what becomes of it.
-    pub endpoints: BTreeMap<IpAddr, Fate>,
+    /// Each address of the Service's slices and of its own, and what becomes of it.
+    pub endpoints: BTreeMap<Host, Fate>,
 }
 
 /// What becomes of an endpoint.
@@ -48,6 +47,9 @@ pub enum WhyNot {
     /// The Service is published with addresses of the other family.
     #[error("addresses of its family are not published")]
     Family,
+    /// The Service is published at addresses of its own instead.
+    #[error("the Service is published here at addresses of kind {0}")]
+    OtherKind(AddressKind),
     /// Its slice has no such port.
     #[error("its slice has not the port that is published")]
     NoPort,
@@ -72,44 +74,59 @@ fn of_publication(
     slices: &[&Slice],
     given: &Given<'_>,
     desired: &Desired,
-    Publication { format, target, wishes, grant }: &Publication,
+    Publication { viewed, target, wishes, grant }: &Publication,
 ) -> Explained {
-    let (format, name, roots) = (*format, target.name().to_owned(), given.roots);
-    let directory = roots.0.get(&format).and_then(|root| target.directory(root).ok());
+    let (name, roots) = (target.name().to_owned(), given.roots);
+    let directory = roots.0.get(&viewed.format).and_then(|root| target.directory(root).ok());
     let granted = |kind| grant.addresses.contains(&kind);
     let endpoints = wishes.view.of(service, slices.iter().copied(), given.nodes, granted);
     let ready =
         endpoints.map(|endpoints| endpoints.ready.into_keys().collect()).map_err(|reason| reason.to_string());
-    let leaves = directory
-        .iter()
-        .flat_map(|directory| desired.leaves.keys().filter(move |leaf| leaf.is_below(directory)));
-    let mut published: BTreeMap<IpAddr, Vec<ZnodePath>> = BTreeMap::new();
+    let refused = desired.refusals.iter().find_map(|refusal| match refusal {
+        Refusal::Taken { directory: taken, .. } if Some(taken) == directory.as_ref() => {
+            Some("others have registered instances here; see what is refused")
+        }
+        Refusal::Twice { viewed: refused, .. } | Refusal::OtherFormat { viewed: refused, .. }
+            if refused == viewed =>
+        {
+            Some("this directory is filled otherwise; see what is refused")
+        }
+        _ => None,
+    });
+    let ready = refused.map_or(ready, |reason| Err(reason.to_owned()));
+    // Of a directory that has several services each has its own.
+    let service_of = |path: &ZnodePath, data: &[u8]| roots.registered(path, data).map(|it| it.service);
+    let is_its = |path: &ZnodePath, data: &[u8]| {
+        refused.is_none() && service_of(path, data).is_none_or(|service| service == target.service())
+    };
+    let leaves = directory.iter().flat_map(|directory| {
+        let here = desired.leaves.iter().filter(move |(leaf, _)| leaf.is_below(directory));
+        here.filter(|(leaf, data)| is_its(leaf, data)).map(|(leaf, _)| leaf)
+    });
+    let mut published: BTreeMap<Host, Vec<ZnodePath>> = BTreeMap::new();
     for leaf in leaves {
-        if let Some((_, ip)) = roots.endpoint_of(leaf) {
-            published.entry(ip).or_default().push(leaf.clone());
+        if let Some((_, host)) = roots.endpoint_of(leaf) {
+            published.entry(host).or_default().push(leaf.clone());
         }
     }
     let is_here = |path: &ZnodePath| directory.as_ref().is_some_and(|directory| path.is_below(directory));
-    let mut theirs: BTreeMap<IpAddr, Vec<ZnodePath>> = BTreeMap::new();
+    let mut theirs: BTreeMap<Host, Vec<ZnodePath>> = BTreeMap::new();
     for (ours, of_others) in desired.theirs.iter().filter(|(path, _)| is_here(path)) {
-        if let Some((_, ip)) = roots.endpoint_of(ours) {
-            theirs.entry(ip).or_default().push(of_others.clone());
+        if let Some((_, host)) = roots.endpoint_of(ours) {
+            theirs.entry(host).or_default().push(of_others.clone());
         }
     }
-    let is_taken = |refusal: &Refusal| matches!(refusal, Refusal::Taken { directory: taken, .. } if Some(taken) == directory.as_ref());
-    let ready = match desired.refusals.iter().any(is_taken) {
-        true => Err("others have registered instances here; see what is refused".to_owned()),
-        false => ready,
-    };
+    let kind = if service.is_external_name() { AddressKind::ExternalName } else { wishes.view.address };
     let mut endpoints = BTreeMap::new();
     for endpoint in slices.iter().flat_map(|slice| slice.endpoints.iter()) {
-        let fate = match (published.get(&endpoint.ip), theirs.get(&endpoint.ip)) {
+        let host = Host::Ip(endpoint.ip);
+        let fate = match (published.get(&host), theirs.get(&host)) {
             (Some(paths), _) => Fate::Published(paths.clone()),
             (None, Some(paths)) => Fate::Theirs(paths.clone()),
-            (None, None) => Fate::Not(why_not(endpoint.ip, endpoint.conditions, &ready)),
+            (None, None) => Fate::Not(why_not(&host, endpoint.conditions, kind, &ready)),
         };
         // The one that says most: that it is ready in one slice counts for more than that it is not in another.
-        let is_better = match (endpoints.get(&endpoint.ip), &fate) {
+        let is_better = match (endpoints.get(&host), &fate) {
             (None, _) => true,
             (Some(Fate::Not(WhyNot::NotReady | WhyNot::Terminating)), Fate::Not(_)) => {
                 endpoint.conditions.ready
@@ -117,28 +134,35 @@ fn of_publication(
             _ => false,
         };
         if is_better {
-            endpoints.insert(endpoint.ip, fate);
+            endpoints.insert(host, fate);
         }
     }
     // What is published and in no slice: other addresses of the Service.
-    for (ip, paths) in published {
-        endpoints.entry(ip).or_insert(Fate::Published(paths));
+    for (host, paths) in published {
+        endpoints.entry(host).or_insert(Fate::Published(paths));
     }
-    for (ip, paths) in theirs {
-        endpoints.entry(ip).or_insert(Fate::Theirs(paths));
+    for (host, paths) in theirs {
+        endpoints.entry(host).or_insert(Fate::Theirs(paths));
     }
-    Explained { rule: given.rules.granting(service, by, format, &name), format, name, directory, endpoints }
+    let rule = given.rules.granting(service, by, viewed, &name);
+    Explained { viewed: viewed.clone(), name, directory, rule, endpoints }
 }
 
-fn why_not(ip: IpAddr, conditions: Conditions, ready: &Result<BTreeSet<Endpoint>, String>) -> WhyNot {
+fn why_not(
+    host: &Host,
+    conditions: Conditions,
+    kind: AddressKind,
+    ready: &Result<BTreeSet<Endpoint>, String>,
+) -> WhyNot {
     match ready {
         _ if !conditions.ready && conditions.terminating => WhyNot::Terminating,
         _ if !conditions.ready => WhyNot::NotReady,
         Err(reason) => WhyNot::Refused(reason.clone()),
-        Ok(ready) if ready.iter().any(|endpoint| endpoint.ip == ip) => {
+        Ok(_) if kind != AddressKind::Pod => WhyNot::OtherKind(kind),
+        Ok(ready) if ready.iter().any(|endpoint| endpoint.host == *host) => {
             WhyNot::Refused("its format does not take it; see what is refused".to_owned())
         }
-        Ok(ready) if ready.iter().any(|endpoint| endpoint.ip.is_ipv4() != ip.is_ipv4()) => WhyNot::Family,
+        Ok(ready) if ready.iter().any(|endpoint| endpoint.host.is_ipv6() != host.is_ipv6()) => WhyNot::Family,
         Ok(_) => WhyNot::NoPort,
     }
 }
@@ -146,6 +170,7 @@ fn why_not(ip: IpAddr, conditions: Conditions, ready: &Result<BTreeSet<Endpoint>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Format;
     use crate::model::{Family, Placement, Protocol, ServicePort, SliceEndpoint, SlicePort, Writer};
     use crate::plan::{Beside, Drains, Roots, Rules, desired};
 
@@ -193,7 +218,10 @@ mod tests {
         let desired = desired(Some(&service), slices.iter().copied(), &given);
         let explained = explain(&service, &slices, &given, &desired);
         let [curator] = explained.as_slice() else { panic!("{explained:?}") };
-        assert_eq!((curator.format, &*curator.name, curator.rule), (Format::Curator, "orders", Some(1)));
+        assert_eq!(
+            (curator.viewed.format, &*curator.name, curator.rule),
+            (Format::Curator, "orders", Some(1))
+        );
         let path = ZnodePath::new("/services/orders/10.0.0.1:8080").unwrap();
         let fates: Vec<_> =
             curator.endpoints.iter().map(|(ip, fate)| (ip.to_string(), fate.clone())).collect();

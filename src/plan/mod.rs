@@ -22,24 +22,28 @@ mod rules;
 mod template;
 #[cfg(test)]
 mod tests;
+mod viewed;
+#[cfg(test)]
+mod views_test;
 mod wishes;
 
 pub use batch::{Op, Step, Steps, steps};
 pub use cause::{Because, Cause, Evidence, causes};
-pub use desired::{Desired, Drains, Given, Roots, desired};
+pub use desired::{Desired, Drains, Given, Kept, Roots, desired};
 pub use diff::{Changes, Held, diff};
 pub use explain::{Explained, Fate, WhyNot, explain};
 pub use others::{Beside, FilledAs, Others};
 pub use pattern::{NamePattern, Pattern, PatternError};
 pub(crate) use pattern::{anything, matches};
 pub use policy::Policy;
-pub use publication::{Asked, Publication, RuleMistake, annotations, publications};
+pub use publication::{Asked, MOST_VIEWS, Publication, RuleMistake, annotations, publications};
 pub use reason::Reason;
 pub use rules::{Completed, Grant, Rule, Rules};
 pub use template::{Template, TemplateError};
+pub use viewed::Viewed;
 pub use wishes::{BadWish, Draining, Wishes};
 
-use crate::format::{BadValue, Format};
+use crate::format::BadValue;
 use crate::model::{AddressKind, Ignored, ReadyError, ServiceKey, ZnodePath};
 use zk_wire::path::PathError;
 
@@ -64,14 +68,14 @@ pub enum Refusal {
     },
     /// No rule of the configuration allows it.
     #[error(
-        "no rule grants {key} to publish {name:?} as {format}, {granted}; take another name or ask for a rule in \
+        "no rule grants {key} to publish {name:?} as {viewed}, {granted}; take another name or ask for a rule in \
          zoobridge.yaml"
     )]
     NotGranted {
         /// The Service.
         key: ServiceKey,
         /// What it wants to publish.
-        format: Format,
+        viewed: Viewed,
         /// Under which name.
         name: String,
         /// Which names are granted, in words.
@@ -79,47 +83,49 @@ pub enum Refusal {
     },
     /// No rule of the configuration allows this parameter.
     #[error(
-        "no rule grants {key} to publish {name:?} as {format} with parameter {parameter:?}, which changes what its \
+        "no rule grants {key} to publish {name:?} as {viewed} with parameter {parameter:?}, which changes what its \
          consumers do; leave it out or ask for a rule with it in zoobridge.yaml"
     )]
     ParameterNotGranted {
         /// The Service.
         key: ServiceKey,
         /// What it wants to publish.
-        format: Format,
+        viewed: Viewed,
         /// Under which name.
         name: String,
         /// With which parameter.
-        parameter: String,
+        parameter: Box<str>,
+        /// Which annotation says so.
+        annotation: Box<str>,
     },
     /// No rule of the configuration allows addresses of this kind.
     #[error(
-        "no rule grants {key} to publish {name:?} as {format} with addresses of kind {kind}; ask for one with \
+        "no rule grants {key} to publish {name:?} as {viewed} with addresses of kind {kind}; ask for one with \
          that kind in zoobridge.yaml"
     )]
     AddressNotGranted {
         /// The Service.
         key: ServiceKey,
         /// What it wants to publish.
-        format: Format,
+        viewed: Viewed,
         /// Under which name.
         name: String,
         /// With which addresses.
         kind: AddressKind,
     },
     /// The endpoints cannot be told.
-    #[error("{format}: {reason}")]
+    #[error("{viewed}: {reason}")]
     Endpoints {
-        /// For which format.
-        format: Format,
+        /// For what.
+        viewed: Viewed,
         /// Why not.
         reason: ReadyError,
     },
     /// Something in its slices is no endpoint to publish.
-    #[error("{format}: not published is {what}")]
+    #[error("{viewed}: not published is {what}")]
     Ignored {
-        /// In which format.
-        format: Format,
+        /// In what.
+        viewed: Viewed,
         /// What.
         what: Ignored,
     },
@@ -128,56 +134,84 @@ pub enum Refusal {
     Imported,
     /// Dubbo consumers before 2.7 fail as a whole on one IPv6 provider.
     #[error(
-        "dubbo: IPv6 providers break consumers before 2.7; allow them by annotation zoobridge.io/dubbo-ipv6"
+        "{viewed}: IPv6 providers break consumers before 2.7; allow them by annotation zoobridge.io/{viewed}-ipv6"
     )]
-    DubboIpv6,
-    /// Two formats with one root cannot share a directory: consumers of either read all of it.
+    DubboIpv6 {
+        /// Of what.
+        viewed: Viewed,
+    },
+    /// Two formats, or two views, cannot fill one directory with instances of one service: consumers of either get
+    /// those of both.
     #[error(
-        "{format}: {directory} is filled in another format, by this Service or by another one, and consumers of \
-         either would fail on the other's instances; give it another name"
+        "{viewed}: {directory} is filled already, by annotation zoobridge.io/{first} of the same Service; give it \
+         another name"
     )]
     Twice {
-        /// The format that is not written.
-        format: Format,
+        /// What is not written.
+        viewed: Viewed,
+        /// What is.
+        first: Viewed,
         /// The directory.
         directory: ZnodePath,
     },
+    /// Another Service fills it in another format.
+    #[error(
+        "{viewed}: {directory} is filled in another format, by another Service, and consumers of either would fail on the \
+         other's instances; give it another name"
+    )]
+    OtherFormat {
+        /// What is not written.
+        viewed: Viewed,
+        /// The directory.
+        directory: ZnodePath,
+    },
+    /// The Service has more views than can be looked at.
+    #[error(
+        "the Service has {views} views, and only the first {MOST_VIEWS} by their names are published; publish the \
+         others by Services of their own"
+    )]
+    TooManyViews {
+        /// So many with a name.
+        views: usize,
+        /// The first annotation that is not looked at.
+        annotation: String,
+    },
     /// Others have registered instances where it is to be published, and nothing of ours was there before.
     #[error(
-        "{format}: others have registered instances in {directory}, so {key} is not published there; it is when \
+        "{viewed}: others have registered instances in {directory}, so {key} is not published there; it is when \
          theirs are gone, or when a rule in zoobridge.yaml grants the name with 'shared: true'"
     )]
     Taken {
         /// The Service.
         key: ServiceKey,
-        /// In which format.
-        format: Format,
+        /// As what.
+        viewed: Viewed,
         /// The directory.
         directory: ZnodePath,
     },
     /// Others have registered instances beside ours, which stay.
     #[error(
-        "{format}: others have registered instances in {directory}, beside those of {key}, which stay; but should \
+        "{viewed}: others have registered instances in {directory}, beside those of {key}, which stay; but should \
          they all be lost while the bridge is away, they come back only if a rule in zoobridge.yaml grants the name \
          with 'shared: true'"
     )]
     Joined {
         /// The Service.
         key: ServiceKey,
-        /// In which format.
-        format: Format,
+        /// As what.
+        viewed: Viewed,
         /// The directory.
         directory: ZnodePath,
     },
     /// Consumers are about to be unable to list a directory. All of it is published.
     #[error(
-        "{format}: the names in {directory} have more than 512 KiB, and a consumer that takes 1 MiB, as Java's client \
+        "{viewed}: the names in {directory} have more than 512 KiB, and a consumer that takes 1 MiB, as Java's client \
          does, reads none of them when they have more than that; shorten them, publish fewer endpoints under the name, or \
          raise the consumers' jute.maxbuffer"
     )]
     ListTooLong {
-        /// In which format.
-        format: Format,
+        /// As what.
+        viewed: Viewed,
         /// The directory.
         directory: ZnodePath,
     },
@@ -213,21 +247,22 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Refusal::UnknownAnnotation { .. } => Reason::UnknownAnnotation,
-            Refusal::BadAnnotation { .. } => Reason::BadAnnotation,
+            Refusal::BadAnnotation { .. } | Refusal::TooManyViews { .. } => Reason::BadAnnotation,
             Refusal::NotGranted { .. } => Reason::NotGranted,
             Refusal::ParameterNotGranted { .. } => Reason::ParameterNotGranted,
             Refusal::AddressNotGranted { .. } => Reason::AddressNotGranted,
             Refusal::Endpoints { reason, .. } => match reason {
-                ReadyError::NoAddress(_)
-                | ReadyError::NamedBalancer
-                | ReadyError::NoNodePort(_)
-                | ReadyError::NodesUnknown => Reason::AddressNotFound,
+                ReadyError::NoAddress(_) | ReadyError::NoNodePort(_) | ReadyError::NodesUnknown => {
+                    Reason::AddressNotFound
+                }
+                ReadyError::Host(_) => Reason::HostNotAllowed,
                 _ => Reason::PortNotFound,
             },
+            Refusal::Ignored { what: Ignored::Host(_), .. } => Reason::HostNotAllowed,
             Refusal::Ignored { .. } => Reason::EndpointsIgnored,
             Refusal::Imported => Reason::Imported,
-            Refusal::DubboIpv6 => Reason::Ipv6NotAllowed,
-            Refusal::Twice { .. } => Reason::Conflict,
+            Refusal::DubboIpv6 { .. } => Reason::Ipv6NotAllowed,
+            Refusal::Twice { .. } | Refusal::OtherFormat { .. } => Reason::Conflict,
             Refusal::Taken { .. } => Reason::NameTaken,
             Refusal::Joined { .. } => Reason::NameShared,
             Refusal::Conflict { .. } => Reason::Conflict,
@@ -250,18 +285,18 @@ impl Refusal {
             Refusal::UnknownAnnotation { annotation, .. } | Refusal::BadAnnotation { annotation, .. } => {
                 Some(annotation.clone())
             }
-            Refusal::ParameterNotGranted { format, .. } => {
-                Some(format.parameters_annotation().unwrap_or_else(|| format.name()).to_owned())
-            }
-            Refusal::NotGranted { format, .. }
-            | Refusal::AddressNotGranted { format, .. }
-            | Refusal::Endpoints { format, .. }
-            | Refusal::Ignored { format, .. }
-            | Refusal::Twice { format, .. }
-            | Refusal::Taken { format, .. }
-            | Refusal::Joined { format, .. }
-            | Refusal::ListTooLong { format, .. } => Some(format.to_string()),
-            Refusal::DubboIpv6 => Some(Format::Dubbo.to_string()),
+            Refusal::ParameterNotGranted { annotation, .. } => Some(annotation.to_string()),
+            Refusal::TooManyViews { annotation, .. } => Some(annotation.clone()),
+            Refusal::NotGranted { viewed, .. }
+            | Refusal::AddressNotGranted { viewed, .. }
+            | Refusal::Endpoints { viewed, .. }
+            | Refusal::Ignored { viewed, .. }
+            | Refusal::Twice { viewed, .. }
+            | Refusal::Taken { viewed, .. }
+            | Refusal::Joined { viewed, .. }
+            | Refusal::OtherFormat { viewed, .. }
+            | Refusal::ListTooLong { viewed, .. }
+            | Refusal::DubboIpv6 { viewed } => Some(viewed.to_string()),
             Refusal::Imported
             | Refusal::Conflict { .. }
             | Refusal::Rejected { .. }

@@ -5,10 +5,9 @@
 //! may write to ZooKeeper, must not be able to take a Service's endpoints away.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 use crate::format::{Format, Registered};
-use crate::model::ZnodePath;
+use crate::model::{Host, ZnodePath};
 
 /// The instances of others in one directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Others {
     }
 
     /// What stands for which endpoint of which service, with the first path of several.
-    pub(super) fn by_endpoint(&self) -> HashMap<(&str, IpAddr, u16), &ZnodePath> {
+    pub(super) fn by_endpoint(&self) -> HashMap<(&str, &Host, u16), &ZnodePath> {
         let readable = self.instances.iter().filter_map(|(path, it)| Some((path, it.as_ref()?)));
         // Of several the one that is inserted last stays.
         readable.rev().map(|(path, it)| (endpoint(it), path)).collect()
@@ -72,8 +71,8 @@ impl Others {
 }
 
 /// What two registrations must have in common to be of one endpoint.
-pub(super) fn endpoint(registered: &Registered) -> (&str, IpAddr, u16) {
-    (&registered.service, registered.ip, registered.port)
+pub(super) fn endpoint(registered: &Registered) -> (&str, &Host, u16) {
+    (&registered.service, &registered.host, registered.port)
 }
 
 impl Beside<'_> {

@@ -133,7 +133,7 @@ impl World {
 
     fn endpoint(&self, path: &ZnodePath, data: &Bytes) -> Option<(ZnodePath, u8)> {
         let registered = roots().registered(path, data)?;
-        let IpAddr::V4(ip) = registered.ip else { return None };
+        let Some(IpAddr::V4(ip)) = registered.host.ip() else { return None };
         let last = ip.octets()[3];
         self.ready.contains(&last).then(|| (path.parent().unwrap(), last))
     }

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::rules::{Completed, Grant, Rule, Rules};
+use super::viewed::Viewed;
 use super::wishes::{BadWish, Wishes};
 use super::{BadValue, Refusal};
 use crate::format::{Asking, BadAnnotation, Format, Target};
-use crate::model::Service;
+use crate::model::{Service, ViewName};
 
 /// One directory that a Service wants to fill.
 #[derive(Debug)]
 pub struct Publication {
-    /// In which format.
-    pub format: Format,
+    /// In which format and view.
+    pub viewed: Viewed,
     /// Under which name, and how.
     pub target: Box<dyn Target>,
     /// With which endpoints, and what is told of them.
@@ -29,6 +30,8 @@ pub struct Asked {
     pub wanted: Vec<Publication>,
     /// What does not, or is not.
     pub refusals: Vec<Refusal>,
+    /// What would make sense and is not granted.
+    pub denied: Vec<(Format, Box<dyn Target>)>,
     /// Formats of which an annotation makes no sense, so that `wanted` may lack something.
     pub unclear: BTreeSet<Format>,
 }
@@ -56,13 +59,16 @@ impl Rules {
                 let template = one.annotations.get(&annotation)?;
                 let reason = match refusal {
                     // It may belong to what a Service asks for itself.
-                    Refusal::BadAnnotation { reason: BadValue::Alone(_), .. } => return None,
+                    Refusal::BadAnnotation {
+                        reason: BadValue::Alone(_) | BadValue::EmptyView(_), ..
+                    } => return None,
                     Refusal::BadAnnotation { reason, .. } => reason.to_string(),
                     Refusal::UnknownAnnotation { known, .. } => {
                         format!("is no annotation; there are: {known}")
                     }
-                    Refusal::NotGranted { format, .. } if !template.has_labels() => {
-                        format!("is for {format}, which the rule's formats do not have")
+                    refusal @ Refusal::TooManyViews { .. } => refusal.to_string(),
+                    Refusal::NotGranted { viewed, .. } if !template.has_labels() => {
+                        format!("is for {}, which the rule's formats do not have", viewed.format)
                     }
                     _ => return None,
                 };
@@ -95,14 +101,44 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
         let known = known();
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }
-    for format in Format::ALL {
-        asked.add(service, rules, &completed, format);
+    let views = views(service);
+    let most = MOST_VIEWS + 1;
+    let too_many = views.iter().nth(most).and_then(|view| said_in(service, view, |_| true).next());
+    if let Some(annotation) = too_many {
+        let (views, annotation) = (views.len() - 1, annotation.clone());
+        asked.refusals.push(Refusal::TooManyViews { views, annotation });
+    }
+    for view in views.iter().take(most) {
+        for format in Format::ALL {
+            asked.add(service, rules, &completed, Viewed { view: view.clone(), format });
+        }
+        asked.tell_of_nothing(service, view);
+    }
+    // What these have published, and are still granted, stays: it is not clear which views should go.
+    for view in views.iter().skip(most) {
+        let mut more = Asked::default();
+        for format in Format::ALL {
+            more.add(service, rules, &completed, Viewed { view: view.clone(), format });
+        }
+        asked.unclear.extend(more.wanted.iter().map(|one| one.viewed.format).chain(more.unclear));
+        asked.denied.extend(more.denied);
     }
     asked
 }
 
+/// A Service has no more views with a name than these.
+pub const MOST_VIEWS: usize = 8;
+
+/// The Service's views, first the one without a name.
+fn views(service: &Service) -> BTreeSet<ViewName> {
+    let known = service.annotations.keys().filter(|annotation| is_known(annotation));
+    let named = known.filter_map(|annotation| ViewName::of(annotation)).map(|(view, _)| view);
+    named.chain([ViewName::UNNAMED]).collect()
+}
+
 /// Is there this annotation below `zoobridge.io/`?
 fn is_known(annotation: &str) -> bool {
+    let Some((_, annotation)) = ViewName::of(annotation) else { return false };
     let of_format = |format: Format| annotation == format.name() || says_how(annotation, format);
     Wishes::are_said_for_all_by(annotation) || Format::ALL.into_iter().any(of_format)
 }
@@ -123,15 +159,19 @@ pub fn annotations() -> Vec<&'static str> {
 fn known() -> String {
     let wishes: Vec<_> = Wishes::names().collect();
     let (all, wishes) = (annotations().join(", "), wishes.join(", "));
-    format!("{all}; and each of {wishes} with a format in front, like curator-port")
+    format!(
+        "{all}; each of {wishes} with a format in front, like curator-port; and all of them with the name of a view in \
+         front, like outside.curator"
+    )
 }
 
 impl Asked {
-    fn add(&mut self, service: &Service, rules: &Rules, completed: &Completed<'_>, format: Format) {
-        let Some(value) = service.annotations.get(format.name()) else {
-            return self.needs(service, format);
+    fn add(&mut self, service: &Service, rules: &Rules, completed: &Completed<'_>, viewed: Viewed) {
+        let Viewed { ref view, format } = viewed;
+        let Some(value) = view.own(&service.annotations, format.name()).map(|said| said.value) else {
+            return self.needs(service, &viewed);
         };
-        let wishes = match Wishes::of(service, format) {
+        let wishes = match Wishes::of(service, &viewed) {
             Ok(wishes) => wishes,
             Err(BadWish { annotation, reason }) => {
                 self.unclear.insert(format);
@@ -139,29 +179,65 @@ impl Asked {
                 return;
             }
         };
-        for target in format.targets(&Asking { value, service }) {
+        for target in format.targets(&Asking { value, service, view }) {
             match target {
-                Ok(target) => match granted(service, rules, completed, format, &*target) {
+                Ok(target) => match granted(service, rules, completed, &viewed, &*target) {
                     Ok(grant) => {
-                        self.wanted.push(Publication { format, target, wishes: wishes.clone(), grant });
+                        let (viewed, wishes) = (viewed.clone(), wishes.clone());
+                        self.wanted.push(Publication { viewed, target, wishes, grant });
                     }
-                    Err(refusals) => self.refusals.extend(refusals),
+                    Err(refusals) => {
+                        self.refusals.extend(refusals);
+                        self.denied.push((format, target));
+                    }
                 },
                 Err(BadAnnotation { annotation, reason }) => {
                     self.unclear.insert(format);
-                    self.refusals.push(Refusal::BadAnnotation { annotation: annotation.to_owned(), reason });
+                    let said = view.said(&service.annotations, annotation);
+                    let annotation = said.map_or_else(|| view.annotation(annotation), |said| said.annotation);
+                    self.refusals.push(Refusal::BadAnnotation { annotation, reason });
                 }
             }
         }
     }
 
-    /// Annotations that say how, while the one that says what is absent.
-    fn needs(&mut self, service: &Service, format: Format) {
-        for annotation in service.annotations.keys().filter(|name| says_how(name, format)) {
-            let (annotation, reason) = (annotation.clone(), BadValue::Alone(format.name()));
-            self.refusals.push(Refusal::BadAnnotation { annotation, reason });
+    /// Annotations that say how, while the one that says what is absent. Those without a view's name may be meant for a
+    /// view.
+    fn needs(&mut self, service: &Service, viewed: &Viewed) {
+        let asks = |annotation: &String| {
+            ViewName::of(annotation).is_some_and(|(_, rest)| rest == viewed.format.name())
+        };
+        if viewed.view == ViewName::UNNAMED && service.annotations.keys().any(asks) {
+            return;
+        }
+        for annotation in said_in(service, &viewed.view, |rest| says_how(rest, viewed.format)) {
+            let reason = BadValue::Alone(viewed.to_string());
+            self.refusals.push(Refusal::BadAnnotation { annotation: annotation.clone(), reason });
         }
     }
+
+    /// Annotations that say how in a view where nothing says what: most often its name is mistyped.
+    fn tell_of_nothing(&mut self, service: &Service, view: &ViewName) {
+        let asks = |format: Format| view.own(&service.annotations, format.name()).is_some();
+        if *view == ViewName::UNNAMED || Format::ALL.into_iter().any(asks) {
+            return;
+        }
+        for annotation in said_in(service, view, Wishes::are_said_for_all_by) {
+            let reason = BadValue::EmptyView(view.annotation(Format::Curator.name()));
+            self.refusals.push(Refusal::BadAnnotation { annotation: annotation.clone(), reason });
+        }
+    }
+}
+
+/// The annotations of this view, and none of another, of which this holds without the view's name.
+fn said_in<'s>(
+    service: &'s Service,
+    view: &ViewName,
+    is: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = &'s String> {
+    let of_view =
+        move |annotation: &str| ViewName::of(annotation).is_some_and(|(of, rest)| of == *view && is(rest));
+    service.annotations.keys().filter(move |annotation| of_view(annotation))
 }
 
 /// What rules grant for all names of this directory, or all that they do not.
@@ -169,25 +245,29 @@ fn granted(
     service: &Service,
     rules: &Rules,
     completed: &Completed<'_>,
-    format: Format,
+    viewed: &Viewed,
     target: &dyn Target,
 ) -> Result<Grant, Vec<Refusal>> {
-    let key = &service.key;
+    let (key, format) = (&service.key, viewed.format);
+    let parameters = format.parameters_annotation();
+    let parameters = parameters.and_then(|it| viewed.view.said(&service.annotations, it));
+    let parameters = parameters.map_or_else(|| viewed.to_string(), |said| said.annotation);
     let (mut refused, mut common) = (Vec::new(), None::<Grant>);
     for name in target.claims() {
-        let Some(grant) = rules.grant(service, completed, format, name) else {
+        let Some(grant) = rules.grant(service, completed, viewed, name) else {
             let names = rules.names_of(service, format);
             let granted = match names.iter().take(10).cloned().collect::<Vec<_>>().join(", ") {
                 none if none.is_empty() => format!("and none to publish anything as {format}"),
                 names => format!("but names like {names}"),
             };
-            let (key, name) = (key.clone(), name.to_owned());
-            refused.push(Refusal::NotGranted { key, format, name, granted });
+            let (key, viewed, name) = (key.clone(), viewed.clone(), name.to_owned());
+            refused.push(Refusal::NotGranted { key, viewed, name, granted });
             continue;
         };
         for parameter in target.parameters().iter().filter(|parameter| !grant.has_parameter(parameter)) {
-            let (key, name, parameter) = (key.clone(), name.to_owned(), parameter.clone());
-            refused.push(Refusal::ParameterNotGranted { key, format, name, parameter });
+            let (key, viewed, name) = (key.clone(), viewed.clone(), name.to_owned());
+            let (parameter, annotation) = (parameter.as_str().into(), parameters.as_str().into());
+            refused.push(Refusal::ParameterNotGranted { key, viewed, name, parameter, annotation });
         }
         match &mut common {
             None => common = Some(grant),
@@ -238,7 +318,7 @@ mod tests {
             (vec![("curator", ""), ("drain", "no")], "drain", Format::Curator, "disable"),
             (vec![("dubbo", "a.B"), ("dubbo-parameters", &*huge)], "dubbo-parameters", Format::Dubbo, "4096"),
         ] {
-            let Asked { wanted, refusals, unclear } = publications(&service(&annotations), &rules);
+            let Asked { wanted, refusals, unclear, .. } = publications(&service(&annotations), &rules);
             assert!(wanted.is_empty(), "{wanted:?}");
             assert_eq!(unclear, BTreeSet::from([format]));
             let [Refusal::BadAnnotation { annotation: named, reason }] = refusals.as_slice() else {
@@ -248,5 +328,66 @@ mod tests {
             let reason = reason.to_string();
             assert!(reason.contains(part) && reason.len() < 500, "{reason}");
         }
+    }
+
+    fn told(annotations: &[(&str, &str)]) -> Vec<String> {
+        let rules: Rules = serde_saphyr::from_str("[{formats: [curator, dubbo], names: ['*']}]").unwrap();
+        let Asked { wanted, refusals, .. } = publications(&service(annotations), &rules);
+        let wanted = wanted.iter().map(|one| format!("{} {}", one.viewed, one.target.name()));
+        wanted.chain(refusals.iter().map(ToString::to_string)).collect()
+    }
+
+    #[test]
+    fn each_view_publishes_what_it_names() {
+        let annotations = [
+            ("curator", "cart"),
+            ("outside.curator", "cart-ext"),
+            ("outside.address", "load-balancer"),
+            ("b.dubbo", "a.B"),
+            ("dubbo-application", "shop"),
+        ];
+        assert_eq!(told(&annotations), ["curator cart", "b.dubbo a.B", "outside.curator cart-ext"]);
+    }
+
+    #[test]
+    fn a_mistyped_view_is_told_by_its_annotation() {
+        for (annotation, parts) in [
+            ("outsid.address", ["zoobridge.io/outsid.address: ", "like zoobridge.io/outsid.curator"]),
+            ("curator.address", ["zoobridge.io/curator.address: ", "no format"]),
+            (
+                "outsid.curator-address",
+                ["zoobridge.io/outsid.curator-address: ", "without zoobridge.io/outsid.curator"],
+            ),
+            ("outside.curatr", ["no annotation zoobridge.io/outside.curatr", "like outside.curator"]),
+            ("Outside.curator", ["no annotation zoobridge.io/Outside.curator", "name of a view"]),
+            ("a.b.curator", ["no annotation zoobridge.io/a.b.curator", "name of a view"]),
+            (".curator", ["no annotation zoobridge.io/.curator", "name of a view"]),
+        ] {
+            let told =
+                told(&[("outside.curator", "cart-ext"), ("outside.address", "pod"), (annotation, "pod")]);
+            let [wanted, told] = &*told else { panic!("{annotation}: {told:?}") };
+            assert_eq!(wanted, "outside.curator cart-ext");
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}: {parts:?}");
+        }
+        // What makes no sense is told where it is written, and once.
+        let told = told(&[("outside.curator", "a"), ("inside.curator", "b"), ("address", "nowhere")]);
+        assert!(told.iter().all(|one| one.contains("annotation zoobridge.io/address: ")), "{told:?}");
+        let told = self::told(&[("outside.dubbo", "a.B"), ("outside.dubbo-ipv6", "maybe")]);
+        assert!(told.iter().any(|one| one.contains("zoobridge.io/outside.dubbo-ipv6: ")), "{told:?}");
+    }
+
+    #[test]
+    fn a_service_has_so_many_views_and_no_more() {
+        let names: Vec<_> = (0..=MOST_VIEWS).map(|view| format!("v{view}.curator")).collect();
+        let annotations: Vec<_> = names.iter().map(|name| (&**name, "")).collect();
+        let rules: Rules = serde_saphyr::from_str("[{formats: [curator], names: ['*']}]").unwrap();
+        let all = publications(&service(&annotations[..MOST_VIEWS]), &rules);
+        assert_eq!((all.wanted.len(), all.refusals.len(), all.unclear.len()), (MOST_VIEWS, 0, 0));
+        let most = publications(&service(&annotations), &rules);
+        assert_eq!(
+            most.refusals,
+            [Refusal::TooManyViews { views: MOST_VIEWS + 1, annotation: "v8.curator".to_owned() }]
+        );
+        assert_eq!((most.wanted.len(), most.unclear), (MOST_VIEWS, [Format::Curator].into()));
     }
 }

@@ -15,6 +15,8 @@ pub enum Reason {
     AddressNotGranted,
     /// There is no address of the kind that is asked for.
     AddressNotFound,
+    /// A name instead of an address that is none, or that means something else to each consumer.
+    HostNotAllowed,
     /// The port cannot be told.
     PortNotFound,
     /// Something in the slices is not published.
@@ -46,6 +48,7 @@ impl Reason {
         Reason::ParameterNotGranted,
         Reason::AddressNotGranted,
         Reason::AddressNotFound,
+        Reason::HostNotAllowed,
         Reason::PortNotFound,
         Reason::EndpointsIgnored,
         Reason::Imported,
@@ -68,6 +71,7 @@ impl Reason {
             Reason::ParameterNotGranted => "ParameterNotGranted",
             Reason::AddressNotGranted => "AddressNotGranted",
             Reason::AddressNotFound => "AddressNotFound",
+            Reason::HostNotAllowed => "HostNotAllowed",
             Reason::PortNotFound => "PortNotFound",
             Reason::EndpointsIgnored => "EndpointsIgnored",
             Reason::Imported => "Imported",

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::pattern::{NamePattern, Pattern, anything, matches};
 use super::template::Template;
+use super::viewed::Viewed;
 use crate::format::Format;
 use crate::model::{AddressKind, Service, ServiceKey};
 
@@ -112,11 +113,13 @@ impl Rules {
         completed
     }
 
-    /// What this Service may do under this name in this format; `None` if it may not publish it at all.
+    /// What this Service may do under this name in this format and view; `None` if it may not publish it at all.
     #[must_use]
-    pub fn grant(&self, service: &Service, by: &Completed<'_>, format: Format, name: &str) -> Option<Grant> {
+    pub fn grant(&self, service: &Service, by: &Completed<'_>, viewed: &Viewed, name: &str) -> Option<Grant> {
+        let parameters = viewed.format.parameters_annotation();
+        let parameters = parameters.and_then(|it| viewed.view.said(&by.annotations, it));
         let mut grant: Option<Grant> = None;
-        for (index, rule) in self.all_granting(service, by, format, name) {
+        for (index, rule) in self.all_granting(service, by, viewed, name) {
             let grant = grant.get_or_insert_with(|| Grant {
                 addresses: BTreeSet::new(),
                 is_shared: false,
@@ -126,35 +129,36 @@ impl Rules {
             grant.addresses.extend(&rule.addresses);
             grant.is_shared |= rule.shared;
             grant.parameters.extend_from_slice(&rule.parameters);
-            grant.any_parameter |= format.parameters_annotation().is_some_and(|it| by.is_from(it, index));
+            grant.any_parameter |= parameters.as_ref().is_some_and(|it| by.is_from(&it.annotation, index));
         }
         grant
     }
 
-    /// The position of the first rule that grants this Service this name in this format.
+    /// The position of the first rule that grants this Service this name in this format and view.
     #[must_use]
     pub fn granting(
         &self,
         service: &Service,
         by: &Completed<'_>,
-        format: Format,
+        viewed: &Viewed,
         name: &str,
     ) -> Option<usize> {
-        self.all_granting(service, by, format, name).map(|(index, _)| index).next()
+        self.all_granting(service, by, viewed, name).map(|(index, _)| index).next()
     }
 
     fn all_granting(
         &self,
         service: &Service,
         by: &Completed<'_>,
-        format: Format,
+        viewed: &Viewed,
         name: &str,
     ) -> impl Iterator<Item = (usize, &Rule)> {
+        let annotation = viewed.to_string();
         self.0.iter().enumerate().filter(move |&(index, rule)| {
             let has_name = || rule.names.iter().any(|pattern| pattern.matches(service, name));
-            rule.formats.contains(&format)
+            rule.formats.contains(&viewed.format)
                 && rule.is_about(service)
-                && (by.is_from(format.name(), index) || has_name())
+                && (by.is_from(&annotation, index) || has_name())
         })
     }
 
@@ -217,6 +221,7 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ViewName;
 
     fn rules(yaml: &str) -> Rules {
         serde_saphyr::from_str(yaml).unwrap()
@@ -227,8 +232,12 @@ mod tests {
         Service { key: ServiceKey::new(namespace, name), labels, ..Service::sample(&[], vec![]) }
     }
 
+    fn unnamed(format: Format) -> Viewed {
+        Viewed { view: ViewName::UNNAMED, format }
+    }
+
     fn grant(rules: &Rules, service: &Service, format: Format, name: &str) -> Option<Grant> {
-        rules.grant(service, &rules.complete(service), format, name)
+        rules.grant(service, &rules.complete(service), &unnamed(format), name)
     }
 
     #[test]
@@ -293,25 +302,58 @@ mod tests {
         let text = |name: &str| completed.annotations.get(name).map(String::as_str);
         assert_eq!((text("curator"), text("dubbo")), (Some("shop.orders"), Some("a.B")));
         assert_eq!(text("port"), Some("8080"), "its own counts more");
-        let granted = rules.grant(&orders, &completed, Format::Dubbo, "a.B").unwrap();
+        let granted = rules.grant(&orders, &completed, &unnamed(Format::Dubbo), "a.B").unwrap();
         assert!(granted.has_parameter("filter"), "the rule says it");
         assert!(
-            rules.grant(&orders, &completed, Format::Curator, "shop.orders").is_some(),
+            rules.grant(&orders, &completed, &unnamed(Format::Curator), "shop.orders").is_some(),
             "it says that too"
         );
         // The same asked for by the Service itself, or by way of its label, is not granted.
         orders.annotations.insert("curator".to_owned(), "shop.orders".to_owned());
         orders.labels.insert("legacy".to_owned(), "b.C".to_owned());
         let completed = rules.complete(&orders);
-        assert_eq!(rules.grant(&orders, &completed, Format::Curator, "shop.orders"), None);
+        assert_eq!(rules.grant(&orders, &completed, &unnamed(Format::Curator), "shop.orders"), None);
         assert_eq!(completed.annotations["dubbo"], "b.C");
-        assert_eq!(rules.grant(&orders, &completed, Format::Dubbo, "b.C"), None);
+        assert_eq!(rules.grant(&orders, &completed, &unnamed(Format::Dubbo), "b.C"), None);
 
         let other = service("shop", "carts", &[]);
         let completed = rules.complete(&other);
         assert_eq!(completed.annotations["curator"], "");
-        assert!(rules.grant(&other, &completed, Format::Curator, "carts").is_some());
+        assert!(rules.grant(&other, &completed, &unnamed(Format::Curator), "carts").is_some());
         assert_eq!(completed.annotations["port"], "grpc");
+    }
+
+    /// What a rule says of one view is not granted in another, where the Service says it itself.
+    #[test]
+    fn each_view_has_its_own_grants() {
+        let rules = rules(
+            "- {formats: [curator], names: [cart], addresses: [pod]}\n\
+             - {formats: [curator], names: [], addresses: [load-balancer], annotations: {outside.curator: cart-ext}}\n\
+             - {formats: [dubbo], names: ['a.*'], annotations: {dubbo-parameters: 'filter=x'}}\n",
+        );
+        let mut cart = service("shop", "cart", &[]);
+        let in_view = |view: &str, format| Viewed { view: ViewName::of(view).unwrap().0, format };
+        let addresses = |service: &Service, view: &str, name: &str| {
+            let grant = rules.grant(service, &rules.complete(service), &in_view(view, Format::Curator), name);
+            grant.map(|grant| grant.addresses.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(addresses(&cart, "outside.", "cart-ext"), Some(vec![AddressKind::LoadBalancer]));
+        assert_eq!(addresses(&cart, "", "cart"), Some(vec![AddressKind::Pod]));
+        for view in ["", "inside."] {
+            assert_eq!(addresses(&cart, view, "cart-ext"), None, "{view}");
+        }
+        // The same name in the same view, but the Service says so.
+        cart.annotations.insert("outside.curator".to_owned(), "cart-ext".to_owned());
+        assert_eq!(addresses(&cart, "outside.", "cart-ext"), None);
+        // A view takes over the rule's parameters; those that the Service says of it are not the rule's.
+        let parameter = |service: &Service, view: &str| {
+            let grant =
+                rules.grant(service, &rules.complete(service), &in_view(view, Format::Dubbo), "a.B").unwrap();
+            grant.has_parameter("filter")
+        };
+        assert!(parameter(&cart, "") && parameter(&cart, "outside."));
+        cart.annotations.insert("outside.dubbo-parameters".to_owned(), "filter=evil".to_owned());
+        assert!(parameter(&cart, "") && !parameter(&cart, "outside."));
     }
 
     #[test]

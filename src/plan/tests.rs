@@ -6,9 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::Format;
 use crate::model::{
     Conditions, Family, Fingerprint, Known, Placement, Protocol, Service, ServicePort, Slice, SliceEndpoint,
-    SlicePort, Writer,
+    SlicePort, ViewName, Writer,
 };
 
 impl Held for Fingerprint {
@@ -17,7 +18,7 @@ impl Held for Fingerprint {
     }
 }
 
-type Leaves = BTreeMap<ZnodePath, Fingerprint>;
+pub(super) type Leaves = BTreeMap<ZnodePath, Fingerprint>;
 
 pub(super) fn roots() -> Roots {
     Roots(Format::ALL.map(|format| (format, ZnodePath::new(format.default_root()).unwrap())).into())
@@ -81,7 +82,7 @@ fn plan(service: &Service, slices: &[Slice], held: &Leaves) -> (Desired, Changes
     (desired, diff(&known, held, &roots(), |_| false))
 }
 
-fn carry_out(op: &Op, leaves: &mut Leaves) {
+pub(super) fn carry_out(op: &Op, leaves: &mut Leaves) {
     match op {
         Op::Create(path, data) => assert_eq!(leaves.insert(path.clone(), Fingerprint::of(data)), None),
         Op::Set(path, data) => assert!(leaves.insert(path.clone(), Fingerprint::of(data)).is_some()),
@@ -262,7 +263,9 @@ fn two_formats_of_one_root_do_not_fill_one_directory() {
     let data: Vec<_> = desired.leaves.values().map(|data| String::from_utf8_lossy(data)).collect();
     assert!(matches!(data.as_slice(), [instance] if instance.contains("\"payload\":null")), "{data:?}");
     let directory = ZnodePath::new("/services/orders").unwrap();
-    assert_eq!(desired.refusals, [Refusal::Twice { format: Format::Spring, directory }].into());
+    let of = |format| Viewed { view: ViewName::UNNAMED, format };
+    let (viewed, first) = (of(Format::Spring), of(Format::Curator));
+    assert_eq!(desired.refusals, [Refusal::Twice { viewed, first, directory }].into());
 }
 
 /// The leaves of Spring and of Curator are below one root: a mistake of the one keeps what is ready of both.
@@ -296,7 +299,10 @@ fn a_list_that_is_about_to_be_too_long_is_told_of_and_published() {
         let ready: Vec<_> = (1..=endpoints).map(|last| (last, true)).collect();
         let (desired, _) = plan(&service, &[slice(&ready)], &Leaves::new());
         assert_eq!(desired.leaves.len(), usize::from(endpoints));
-        let told = Refusal::ListTooLong { format: Format::Dubbo, directory: directory.clone() };
+        let told = Refusal::ListTooLong {
+            viewed: Viewed { view: ViewName::UNNAMED, format: Format::Dubbo },
+            directory: directory.clone(),
+        };
         assert_eq!(desired.refusals, is_told.then_some(told).into_iter().collect());
     }
 }

@@ -1,11 +1,15 @@
 //! How a Service wants to be published: annotations that every format has.
 //!
-//! Each is there twice: `zoobridge.io/address` for all formats, `zoobridge.io/curator-address` for one, which counts.
+//! Each is there twice: `zoobridge.io/address` for all formats, `zoobridge.io/curator-address` for one, which counts
+//! more; and both once more for each view, which counts more than either without one.
 
 use std::time::Duration;
 
+use super::viewed::Viewed;
 use crate::format::{BadValue, Drain, Format};
-use crate::model::{AddressKind, FamilyPolicy, PortChoice, Readiness, Service, Topology, View};
+use crate::model::{
+    AddressKind, FamilyPolicy, PortChoice, Readiness, Said, Service, Topology, View, ViewName,
+};
 
 /// How.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,15 +88,15 @@ impl Wish {
         }
     }
 
-    fn written(self, service: &Service, format: Format) -> Option<Written<'_>> {
-        let own = self.of(format);
-        let (annotation, is_own) = if service.annotations.contains_key(&own) {
-            (own, true)
-        } else {
-            (self.name().to_owned(), false)
+    fn written<'s>(self, service: &'s Service, viewed: &Viewed) -> Option<Written<'s>> {
+        let own = self.of(viewed.format);
+        let of_view = |view: &ViewName| {
+            [(own.as_str(), true), (self.name(), false)].into_iter().find_map(|(name, is_own)| {
+                let Said { annotation, value } = view.own(&service.annotations, name)?;
+                Some(Written { annotation, value, is_own })
+            })
         };
-        let value = service.annotations.get(&annotation)?;
-        Some(Written { annotation, value, is_own })
+        of_view(&viewed.view).or_else(|| of_view(&ViewName::UNNAMED))
     }
 
     /// What it is called for one format.
@@ -102,28 +106,28 @@ impl Wish {
 }
 
 impl Wishes {
-    /// What a Service says for a format.
+    /// What a Service says for a format in a view.
     ///
     /// # Errors
     /// An annotation makes no sense.
-    pub fn of(service: &Service, format: Format) -> Result<Wishes, BadWish> {
+    pub fn of(service: &Service, viewed: &Viewed) -> Result<Wishes, BadWish> {
+        let format = viewed.format;
+        let written = |wish: Wish| wish.written(service, viewed);
         let address = AddressKind::VIEWS.map(|kind| (kind.name(), kind));
         let view = View {
-            port: Wish::Port.written(service, format).map_or(PortChoice::Only, |written| port(written.value)),
-            address: one_of(Wish::Address.written(service, format), &address)?.unwrap_or(AddressKind::Pod),
-            families: one_of(Wish::Families.written(service, format), &FamilyPolicy::ALL)?
-                .unwrap_or_default(),
-            readiness: one_of(Wish::Readiness.written(service, format), &Readiness::ALL)?.unwrap_or_default(),
+            port: written(Wish::Port).map_or(PortChoice::Only, |written| port(written.value)),
+            address: one_of(written(Wish::Address), &address)?.unwrap_or(AddressKind::Pod),
+            families: one_of(written(Wish::Families), &FamilyPolicy::ALL)?.unwrap_or_default(),
+            readiness: one_of(written(Wish::Readiness), &Readiness::ALL)?.unwrap_or_default(),
         };
-        let topology =
-            Wish::Topology.written(service, format).map_or(Ok(Topology::default()), |written| {
-                if written.is_own && !format.has_topology() {
-                    return Err(written.bad(BadValue::NoPlace(format.name())));
-                }
-                topology(&written)
-            })?;
-        let by = Wish::Drain.written(service, format).map_or(Ok(None), |written| drain(&written, format))?;
-        let grace = Wish::DrainGrace.written(service, format).map_or(Ok(GRACE), |written| grace(&written))?;
+        let topology = written(Wish::Topology).map_or(Ok(Topology::default()), |written| {
+            if written.is_own && !format.has_topology() {
+                return Err(written.bad(BadValue::NoPlace(format.name())));
+            }
+            topology(&written)
+        })?;
+        let by = written(Wish::Drain).map_or(Ok(None), |written| drain(&written, format))?;
+        let grace = written(Wish::DrainGrace).map_or(Ok(GRACE), |written| grace(&written))?;
         Ok(Wishes { view, topology, drain: by.map(|by| Draining { by, grace }) })
     }
 
@@ -159,8 +163,8 @@ impl Written<'_> {
 
 fn port(text: &str) -> PortChoice {
     match text.parse() {
-        Ok(number) => PortChoice::Numbered(number),
-        Err(_) => PortChoice::Named(text.to_owned()),
+        Ok(number) if number > 0 => PortChoice::Numbered(number),
+        _ => PortChoice::Named(text.to_owned()),
     }
 }
 
@@ -213,7 +217,8 @@ mod tests {
 
     fn wishes(annotations: &[(&str, &str)], format: Format) -> Result<Wishes, String> {
         let error = |BadWish { annotation, reason }| format!("{annotation}: {reason}");
-        Wishes::of(&Service::sample(annotations, vec![]), format).map_err(error)
+        let viewed = Viewed { view: ViewName::UNNAMED, format };
+        Wishes::of(&Service::sample(annotations, vec![]), &viewed).map_err(error)
     }
 
     #[test]
@@ -253,6 +258,30 @@ mod tests {
         let [hints, places] = topology;
         assert_eq!(hints, Topology { zone: false, node: false, hints: true });
         assert_eq!(places, Topology { zone: true, node: true, hints: false });
+    }
+
+    #[test]
+    fn what_a_view_says_counts_more_than_what_is_said_without_one() {
+        let annotations = [
+            ("curator-address", "pod"),
+            ("address", "node"),
+            ("outside.address", "load-balancer"),
+            ("outside.spring-address", "external-ip"),
+            ("inside.port", "http"),
+        ];
+        let service = Service::sample(&annotations, vec![]);
+        let of = |view: &str, format| {
+            let (view, _) = ViewName::of(view).unwrap();
+            Wishes::of(&service, &Viewed { view, format }).unwrap().view
+        };
+        let address = |view, format| of(view, format).address;
+        assert_eq!(address("outside.", Format::Curator), AddressKind::LoadBalancer);
+        assert_eq!(address("outside.", Format::Spring), AddressKind::ExternalIp);
+        assert_eq!(address("inside.", Format::Curator), AddressKind::Pod);
+        assert_eq!(address("inside.", Format::Spring), AddressKind::Node);
+        assert_eq!(address("", Format::Spring), AddressKind::Node);
+        assert_eq!(of("inside.", Format::Spring).port, PortChoice::Named("http".to_owned()));
+        assert_eq!(of("outside.", Format::Spring).port, PortChoice::Only);
     }
 
     #[test]

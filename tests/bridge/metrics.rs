@@ -205,6 +205,7 @@ async fn no_label_has_a_value_that_somebody_wrote() {
                 "BadAnnotation",
                 "Conflict",
                 "EndpointsIgnored",
+                "HostNotAllowed",
                 "Imported",
                 "Ipv6NotAllowed",
                 "ListTooLong",

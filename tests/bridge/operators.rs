@@ -169,6 +169,13 @@ async fn plan_and_explain_say_why() {
     assert_eq!((&endpoints[0]["published"], &endpoints[1]["published"]), (&true.into(), &false.into()));
     assert!(endpoints[0]["because"].as_str().unwrap().contains("zxid"), "{endpoints:?}");
     assert!(endpoints[1]["because"].as_str().unwrap().contains("not ours"), "{endpoints:?}");
+    world.annotate("orders", "outside.curator", Some("orders-ext")).await;
+    world.until("/services/orders-ext", &["10.0.0.1:8080", "10.0.0.9:8080"]).await;
+    let (_, explained) = files.json(&["explain", "default/orders"]).await;
+    let views = [0, 1].map(|at| &explained["publications"][at]["view"]);
+    assert_eq!(views, [&serde_json::Value::Null, &"outside".into()]);
+    let (_, text) = files.run(&["explain", "default/orders"]).await;
+    assert!(text.contains("curator \"orders-ext\" in view \"outside\": granted by rules[1]"), "{text}");
     let (_, text) = files.run(&["explain", "default/stranger"]).await;
     assert!(text.contains("NotGranted"), "{text}");
     let (code, text) = files.run(&["explain", "default/nobody"]).await;

@@ -1,6 +1,7 @@
 //! Tenants who speak for others: each abuse is refused, told, counted, and in nobody's way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -44,6 +45,25 @@ async fn publish(local: &Local, name: &str, annotations: &[(&str, &str)], spec: 
     slices.create(&PostParams::default(), &serde_json::from_value(slice).unwrap()).await.unwrap();
 }
 
+/// Waits for an Event about a Service with this reason, and this in its message.
+async fn until_told(local: &Local, name: &str, reason: &str, part: &str) {
+    let events: Api<Event> = Api::default_namespaced(local.client.clone());
+    within(async {
+        loop {
+            let all = events.list(&ListParams::default()).await.unwrap().items;
+            if all.iter().any(|event| {
+                event.involved_object.name.as_deref() == Some(name)
+                    && event.reason.as_deref() == Some(reason)
+                    && event.message.as_deref().is_some_and(|message| message.contains(part))
+            }) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
 async fn counted(local: &Local, reason: &str) -> f64 {
     let families = local.bridge.subject().families().await.unwrap();
     let refusals = families.iter().find(|family| family.name() == "zoobridge_refusals_total").unwrap();
@@ -70,7 +90,7 @@ async fn nobody_speaks_for_somebody_else() {
     bare.as_object_mut().unwrap().remove("selector");
     let mut external = pods();
     external["externalIPs"] = json!(["203.0.113.7"]);
-    let named = json!({"type": "ExternalName", "externalName": "payments.example"});
+    let named = |name: &str| json!({"type": "ExternalName", "externalName": name, "ports": [{"port": 443}]});
     let dubbo = |parameters| vec![("dubbo", "default.A"), ("dubbo-parameters", parameters)];
     let cases: Vec<Abuse> = vec![
         ("other-name", vec![("curator", "payments")], pods(), "NotGranted", "payments"),
@@ -94,34 +114,79 @@ async fn nobody_speaks_for_somebody_else() {
             "external-ip",
         ),
         ("node", vec![("curator", "default.node"), ("address", "node")], pods(), "AddressNotGranted", "node"),
+        // Under a name that is granted for pods.
+        (
+            "alias",
+            vec![("curator", "default.alias")],
+            named("payments.example"),
+            "AddressNotGranted",
+            "external-name",
+        ),
+        (
+            "alias-in-view",
+            vec![("a.curator", "default.alias-in-view")],
+            named("payments.example"),
+            "AddressNotGranted",
+            "a.curator with addresses of kind external-name",
+        ),
+        (
+            "view-name",
+            vec![("outside.curator", "payments")],
+            pods(),
+            "NotGranted",
+            "\"payments\" as outside.curator",
+        ),
+        (
+            "view-address",
+            vec![
+                ("curator", "default.view-address"),
+                ("outside.curator", "default.view-address-ext"),
+                ("outside.address", "cluster-ip"),
+            ],
+            pods(),
+            "AddressNotGranted",
+            "outside.curator with addresses of kind cluster-ip",
+        ),
+        (
+            "view-parameter",
+            vec![("outside.dubbo", "default.V"), ("outside.dubbo-parameters", "filter=evil")],
+            pods(),
+            "ParameterNotGranted",
+            "outside.dubbo with parameter \"filter\"",
+        ),
+        (
+            "view-twice",
+            vec![("a.curator", "default.view-twice"), ("b.spring", "default.view-twice"), ("b.port", "80")],
+            pods(),
+            "Conflict",
+            "zoobridge.io/a.curator",
+        ),
+        (
+            "view-none",
+            vec![("outsid.address", "pod")],
+            pods(),
+            "BadAnnotation",
+            "zoobridge.io/outsid.curator",
+        ),
+        ("view-mad", vec![("Out.curator", "default.x")], pods(), "UnknownAnnotation", "Out.curator"),
     ];
+    let many: Vec<_> = (0..50).map(|view| format!("v{view}.curator")).collect();
+    let many = many.iter().map(|view| (&**view, "payments")).collect();
+    let cases: Vec<_> =
+        cases.into_iter().chain([("view-many", many, pods(), "BadAnnotation", "50 views")]).collect();
     for (name, annotations, spec, ..) in &cases {
         publish(&local, name, annotations, spec.clone()).await;
     }
-    publish(&local, "alias", &[("curator", "default.alias")], named).await;
-    let events: Api<Event> = Api::default_namespaced(local.client.clone());
     for (name, _, _, reason, part) in &cases {
-        within(async {
-            loop {
-                let all = events.list(&ListParams::default()).await.unwrap().items;
-                if all.iter().any(|event| {
-                    event.involved_object.name.as_deref() == Some(*name)
-                        && event.reason.as_deref() == Some(*reason)
-                        && event.message.as_deref().is_some_and(|message| message.contains(part))
-                }) {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        until_told(&local, name, reason, part).await;
     }
-    for (reason, times) in [("NotGranted", 5.0), ("ParameterNotGranted", 6.0), ("AddressNotGranted", 3.0)] {
+    // Of the fifty views eight are looked at.
+    for (reason, times) in [("NotGranted", 14.0), ("ParameterNotGranted", 7.0), ("AddressNotGranted", 6.0)] {
         assert_eq!(counted(&local, reason).await, times, "{reason}");
     }
     // Of all that only what was granted is there: one interface of the Service that asked for two.
     let mut services = leaves(&eye, "/services").await;
-    services.retain(|name| name != "default.victim");
+    services.retain(|name| name != "default.victim" && !name.starts_with("default.view-"));
     for name in services {
         assert_eq!(leaves(&eye, &format!("/services/{name}")).await, [""; 0], "{name}");
     }
@@ -135,6 +200,16 @@ async fn nobody_speaks_for_somebody_else() {
         assert!(eye.children(root).await.unwrap().is_none_or(|(children, _)| children.is_empty()), "{root}");
     }
     assert_eq!(leaves(&eye, "/dubbo/default.Victim/providers").await, before);
+    // What a Service asks for rightly is there, whatever its other view asks for.
+    for (name, there) in [
+        ("view-address", &["10.0.0.66:8080"][..]),
+        ("view-address-ext", &[]),
+        ("view-twice", &["10.0.0.66:8080"]),
+    ] {
+        assert_eq!(leaves(&eye, &format!("/services/default.{name}")).await, there, "{name}");
+    }
+    let instance = eye.get("/services/default.view-twice/10.0.0.66:8080").await.unwrap().unwrap().0;
+    assert!(String::from_utf8_lossy(&instance).contains("\"payload\":null"), "the first of the two");
 
     // Who is granted it may; and what is granted no more goes.
     let rules = |yaml: &str| serde_json::from_value(serde_json::from_str(yaml).unwrap()).unwrap();
@@ -143,6 +218,55 @@ async fn nobody_speaks_for_somebody_else() {
     until(&eye, "/services/default.victim", &[]).await;
     local.bridge.rule(rules("[]"));
     until(&eye, "/services/payments", &[]).await;
+    local.stop().await.unwrap();
+}
+
+/// Whoever may name any host is granted much; but neither whoever resolves the name, nor what the cluster calls so.
+#[tokio::test]
+async fn some_names_are_granted_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "- {services: ['n*'], formats: [curator, dubbo], names: ['*'], addresses: [external-name, load-balancer, pod]}\n";
+    let local = start(dir.path(), rules).await;
+    let eye = session(local.zookeeper()).await;
+    let names = [
+        ("127.0.0.1", "is an address"),
+        ("169.254.169.254", "is an address"),
+        ("10.96.0.1", "is an address"),
+        ("2130706433", "is an address"),
+        ("localhost", "whoever resolves it"),
+        ("pay.localhost", "whoever resolves it"),
+        ("payments", "no dot"),
+        ("kubernetes.default", "inside a cluster"),
+        ("pay.victim.svc", "inside a cluster"),
+        ("pay.victim.svc.cluster.local", "inside a cluster"),
+        ("0.pay.victim.svc.k8s.example", "inside a cluster"),
+        ("etcd.cluster.local", "inside a cluster"),
+    ];
+    for (number, (external, _)) in names.iter().enumerate() {
+        let name = format!("n{number}");
+        let spec = json!({"type": "ExternalName", "externalName": external, "ports": [{"port": 443}]});
+        publish(&local, &name, &[("curator", ""), ("dubbo", "a.B")], spec).await;
+    }
+    for (number, (_, part)) in names.iter().enumerate() {
+        until_told(&local, &format!("n{number}"), "HostNotAllowed", part).await;
+        assert_eq!(leaves(&eye, &format!("/services/n{number}")).await, [""; 0]);
+    }
+    assert_eq!(leaves(&eye, "/dubbo/a.B/providers").await, [""; 0]);
+    // A balancer says nothing of these either.
+    let spec =
+        json!({"type": "LoadBalancer", "selector": {"app": "x"}, "ports": [{"name": "http", "port": 80}]});
+    publish(&local, "n-balanced", &[("curator", ""), ("address", "load-balancer")], spec).await;
+    let services: Api<Service> = Api::default_namespaced(local.client.clone());
+    let ingress =
+        json!([{"hostname": "localhost"}, {"hostname": "pay.victim.svc"}, {"hostname": "lb.example"}]);
+    let status = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));
+    services.patch_status("n-balanced", &PatchParams::default(), &status).await.unwrap();
+    until(&eye, "/services/n-balanced", &["lb.example:80"]).await;
+    until_told(&local, "n-balanced", "HostNotAllowed", "localhost").await;
+    // One that is anybody's is published.
+    let spec = json!({"type": "ExternalName", "externalName": "pay.example", "ports": [{"port": 443}]});
+    publish(&local, "n-granted", &[("curator", "")], spec).await;
+    until(&eye, "/services/n-granted", &["pay.example:443"]).await;
     local.stop().await.unwrap();
 }
 
@@ -194,7 +318,7 @@ async fn ten_thousand_services_of_which_none_disturbs_another() {
                     if is_there {
                         return;
                     }
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             })
             .await;
@@ -203,7 +327,7 @@ async fn ten_thousand_services_of_which_none_disturbs_another() {
     let expected: usize = tenants.iter().map(|tenant| tenant.leaves.len()).sum();
     assert_eq!(local.bridge.status().znodes, expected, "nothing else is there");
     let events: Api<Event> = Api::all(local.client.clone());
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(120);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     loop {
         let mut told = BTreeMap::<_, Vec<_>>::new();
         for event in events.list(&ListParams::default()).await.unwrap() {
@@ -236,7 +360,7 @@ async fn ten_thousand_services_of_which_none_disturbs_another() {
             lacks.len(),
             &lacks[..lacks.len().min(5)]
         );
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     local.stop().await.unwrap();
 }

@@ -115,6 +115,77 @@ async fn one_service_is_seen_at_its_pods_and_at_nodes_that_are_ready() {
     local.stop().await.unwrap();
 }
 
+/// Curator twice: pods for inside, the balancer for outside, which has a name. Then the Service becomes an alias and is
+/// one no more, and a consumer never finds nothing.
+#[tokio::test]
+async fn one_format_has_two_views_and_the_service_changes_its_type() {
+    const OUTSIDE: &str = "/services/orders-ext";
+    let dir = tempfile::tempdir().unwrap();
+    let options = kube_dev::Options { workloads: false, ..kube_dev::Options::default() };
+    let config = Config::parse(
+        "{cluster: test, zookeeper: {connect: replaced, sessionTimeout: 4s}, rules: [\
+         {formats: [curator], names: [orders], addresses: [pod, custom, external-name]}, \
+         {formats: [curator], names: [orders-ext], addresses: [load-balancer]}]}",
+    )
+    .unwrap();
+    let local = Local::start(dir.path(), options, config).await.unwrap();
+    let eye = session(local.zookeeper()).await;
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "orders", "annotations": {
+            "zoobridge.io/curator": "", "zoobridge.io/outside.curator": "orders-ext",
+            "zoobridge.io/outside.address": "load-balancer",
+        }},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "orders"}, "ports": [{"name": "http", "port": 80}]},
+    });
+    let services: Api<Service> = Api::default_namespaced(local.client.clone());
+    services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+    crate::world::slice(&local.client, "orders", &[1]).await;
+    until(&eye, DIRECTORY, &[LEAF]).await;
+    assert_eq!(leaves(&eye, OUTSIDE).await, [""; 0], "it has no balancer yet");
+    let status = json!({"loadBalancer": {"ingress": [{"hostname": "orders.lb.example"}]}});
+    let patch = Patch::Merge(json!({"status": status}));
+    services.patch_status("orders", &PatchParams::default(), &patch).await.unwrap();
+    until(&eye, OUTSIDE, &["orders.lb.example:80"]).await;
+    crate::world::slice(&local.client, "orders", &[]).await;
+    until(&eye, OUTSIDE, &[]).await;
+    crate::world::slice(&local.client, "orders", &[1]).await;
+    until(&eye, OUTSIDE, &["orders.lb.example:80"]).await;
+
+    // Somebody looks all the time.
+    let watched = session(local.zookeeper()).await;
+    let seen = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while !seen.ends_with(&[vec!["10.0.0.2:8080".to_owned()]]) {
+            let mut now = leaves(&watched, DIRECTORY).await;
+            now.sort();
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+        }
+        seen
+    });
+    let external = json!({
+        "type": "ExternalName", "externalName": "orders.example", "clusterIP": null, "clusterIPs": null,
+    });
+    services
+        .patch("orders", &PatchParams::default(), &Patch::Merge(json!({"spec": external})))
+        .await
+        .unwrap();
+    until(&eye, DIRECTORY, &["orders.example:80"]).await;
+    until(&eye, OUTSIDE, &[]).await;
+    let slices: Api<EndpointSlice> = Api::default_namespaced(local.client.clone());
+    slices.delete("orders-1", &kube::api::DeleteParams::default()).await.unwrap();
+    let cluster_ip = json!({"spec": {"type": "ClusterIP", "externalName": null}});
+    services.patch("orders", &PatchParams::default(), &Patch::Merge(cluster_ip)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(leaves(&eye, DIRECTORY).await, ["orders.example:80"], "nobody knows yet what is ready");
+    crate::world::slice(&local.client, "orders", &[2]).await;
+    let seen = within(seen).await.unwrap();
+    assert!(seen.iter().all(|now| !now.is_empty()), "{seen:?}");
+    local.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_no_rule_grants_is_told_by_the_kind_of_its_address() {
     let world = World::new().await;

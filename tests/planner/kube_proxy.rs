@@ -196,11 +196,12 @@ impl Heard {
         let mut heard = Heard::default();
         let service = serde_json::from_value(json!({
             "metadata": {"name": "orders", "namespace": "shop", "annotations": {
-                "zoobridge.io/hostport": "orders", "zoobridge.io/port": "http",
+                "zoobridge.io/port": "http",
             }},
             "spec": {
                 "ports": [{"name": "http", "port": 80}, {"name": "admin", "port": 81}],
                 "selector": {"app": "orders"}, "ipFamilies": ["IPv4", "IPv6"],
+                "clusterIPs": ["10.96.0.1", "fd02::1"],
             },
         }));
         for event in [Event::Init, Event::InitApply(service.unwrap()), Event::InitDone] {
@@ -247,18 +248,29 @@ impl Heard {
         }
     }
 
-    /// The addresses that are published, and is every slice without the port that was asked for?
-    fn published(&mut self, annotations: &[(&str, &str)]) -> (BTreeSet<String>, bool) {
-        let rules: Rules =
-            serde_saphyr::from_str("[{formats: [hostport], names: ['*'], addresses: [pod, custom]}]")
-                .unwrap();
+    /// The addresses that are published, by view: each family by itself, as Kubernetes calls ready, and both, as the
+    /// proxies of both call them; and, of another kind, the Service's own.
+    fn published(&mut self) -> [BTreeSet<String>; 4] {
+        const VIEWS: [(&str, &[(&str, &str)]); 4] = [
+            ("", &[("families", "ipv4")]),
+            ("six.", &[("families", "ipv6")]),
+            ("proxies.", &[("families", "both"), ("readiness", "proxy")]),
+            ("own.", &[("address", "cluster-ip"), ("families", "both"), ("readiness", "proxy")]),
+        ];
+        let rules: Rules = serde_saphyr::from_str(
+            "[{formats: [hostport], names: ['*'], addresses: [pod, custom, cluster-ip]}]",
+        )
+        .unwrap();
         let roots = Roots([(Format::Hostport, ZnodePath::new("/hosts").unwrap())].into());
         let Known::Known((service, slices)) = self.store.get(&ServiceKey::new("shop", "orders")) else {
             panic!("not synced")
         };
         let mut service = service.unwrap().clone();
-        for (name, value) in annotations {
-            service.annotations.insert((*name).to_owned(), (*value).to_owned());
+        for (view, wishes) in VIEWS {
+            let directory = [("hostport", view.trim_end_matches('.'))];
+            for (name, value) in wishes.iter().chain(&directory) {
+                service.annotations.insert(format!("{view}{name}"), (*value).to_owned());
+            }
         }
         let given = Given {
             rules: &rules,
@@ -270,8 +282,12 @@ impl Heard {
             beside: &|_| Beside::nobody(),
         };
         let desired = desired(Some(&service), slices.iter().copied(), &given);
-        let is_undetermined = !desired.undetermined.is_empty();
-        (desired.leaves.keys().map(|path| path.name().to_owned()).collect(), is_undetermined)
+        VIEWS.map(|(view, _)| {
+            let name = if view.is_empty() { "orders" } else { view.trim_end_matches('.') };
+            let directory = ZnodePath::new(&format!("/hosts/{name}")).unwrap();
+            let here = desired.leaves.keys().filter(|path| path.is_below(&directory));
+            here.map(|path| path.name().to_owned()).collect()
+        })
     }
 }
 
@@ -289,18 +305,18 @@ proptest! {
             let ready: Vec<_> = families.iter().map(|family| bounds(family, |(ready, ..)| *ready)).collect();
             let usable: Vec<_> = families.iter().map(usable).collect();
 
-            // Each family by itself, and what Kubernetes calls ready.
-            for (name, Bounds { must, may }) in ["ipv4", "ipv6"].into_iter().zip(&ready) {
-                let (published, _) = heard.published(&[("families", name)]);
-                prop_assert!(must.is_subset(&published) && published.is_subset(may), "{name}: {published:?}");
+            let [four, six, proxies, own] = heard.published();
+            for (published, Bounds { must, may }) in [four, six].iter().zip(&ready) {
+                prop_assert!(must.is_subset(published) && published.is_subset(may), "{published:?}");
             }
-            // Both, as the proxies of both call them.
-            let (published, _) = heard.published(&[("families", "both"), ("readiness", "proxy")]);
             for (is_ipv4, bounds) in [true, false].into_iter().zip(&usable) {
                 let Some(Bounds { must, may }) = bounds else { continue };
                 let of_family = |address: &&String| address.parse::<SocketAddr>().unwrap().is_ipv4() == is_ipv4;
-                let published: BTreeSet<_> = published.iter().filter(of_family).cloned().collect();
+                let published: BTreeSet<_> = proxies.iter().filter(of_family).cloned().collect();
                 prop_assert!(must.is_subset(&published) && published.is_subset(may), "{published:?}");
+                // A proxy answers at the Service's address if it has somewhere to send a call.
+                let answers = own.iter().filter(of_family).count();
+                prop_assert!(answers <= usize::from(!may.is_empty()) && answers >= usize::from(!must.is_empty()));
             }
         }
     }

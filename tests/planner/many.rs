@@ -83,5 +83,5 @@ fn of_ten_thousand_services_the_valid_ones_are_right_and_each_other_one_is_told(
         }
     }
     assert!(valid > 5_000, "{valid}");
-    assert!(reasons.len() == 5 && reasons.values().all(|&times| times > 200), "{reasons:?}");
+    assert!(reasons.len() == 6 && reasons.values().all(|&times| times > 200), "{reasons:?}");
 }

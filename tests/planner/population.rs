@@ -23,6 +23,8 @@ pub(crate) struct Tenant {
     pub(crate) leaves: Vec<String>,
     /// The reason of the Event that it must have, and a part of its note.
     pub(crate) refusal: Option<(&'static str, String)>,
+    /// Is it an ExternalName Service of this name?
+    pub(crate) external: Option<&'static str>,
 }
 
 /// So many Services in so many namespaces.
@@ -39,12 +41,13 @@ fn tenant(random: &mut fastrand::Rng, number: usize, place: usize, namespaces: u
         annotations: Vec::new(),
         leaves: Vec::new(),
         refusal: None,
+        external: None,
         namespace: namespace.clone(),
         ip: ip.clone(),
     };
     let own = format!("{namespace}.s{number}");
     let leaf = format!("{ip}:8080");
-    match random.u8(..6) {
+    match random.u8(..7) {
         0 => tenant.wants("curator", &own, format!("/services/{own}/{leaf}")),
         1 => tenant.wants("spring", &own, format!("/services/{own}/{leaf}")),
         2 => tenant.wants(
@@ -60,6 +63,12 @@ fn tenant(random: &mut fastrand::Rng, number: usize, place: usize, namespaces: u
         4 => {
             tenant.wants("curator", &own, format!("/services/{own}/{leaf}"));
             tenant.wants("hostport", &own, format!("/hosts/{own}/{leaf}"));
+        }
+        // Two views.
+        5 => {
+            tenant.wants("curator", &own, format!("/services/{own}/{leaf}"));
+            tenant.wants("second.curator", &format!("{own}-2"), format!("/services/{own}-2/{ip}:9090"));
+            tenant.says("second.port", "admin");
         }
         // It asks for nothing that it may have.
         _ => {}
@@ -83,7 +92,7 @@ impl Tenant {
     /// One mistake or abuse, in a format that it does not use otherwise, so that the rest must be right.
     fn errs(&mut self, random: &mut fastrand::Rng, number: usize, other: &str) {
         let own = format!("{}.n{number}", self.namespace);
-        let (reason, part) = match random.u8(..12) {
+        let (reason, part) = match random.u8(..17) {
             0 => {
                 self.says("nerve", "payments");
                 ("NotGranted", "payments".to_owned())
@@ -132,6 +141,33 @@ impl Tenant {
                 self.says("nerve", &"x".repeat(random.usize(256..4_000)));
                 ("BadAnnotation", "255".to_owned())
             }
+            11 => {
+                self.says("outside.nerve", &format!("{other}.stolen"));
+                ("NotGranted", format!("{other}.stolen"))
+            }
+            12 => {
+                self.says("outside.nerve", &own);
+                self.says("outside.address", "load-balancer");
+                ("AddressNotGranted", "outside.nerve with addresses of kind load-balancer".to_owned())
+            }
+            13 => {
+                self.says("outsid.address", "pod");
+                ("BadAnnotation", "zoobridge.io/outsid.address".to_owned())
+            }
+            14 => {
+                self.says("a.spring", &own);
+                self.says("b.spring", &own);
+                self.leaves.push(format!("/services/{own}/{}:8080", self.ip));
+                ("Conflict", "zoobridge.io/a.spring".to_owned())
+            }
+            15 => {
+                self.external = Some("pay.example");
+                if self.annotations.is_empty() {
+                    self.says("nerve", &own);
+                }
+                self.leaves.clear();
+                ("AddressNotGranted", "external-name".to_owned())
+            }
             // A Service of the same whose name is not granted the addresses that somebody wrote.
             _ => {
                 self.name = format!("s{number}-plain");
@@ -146,17 +182,23 @@ impl Tenant {
     }
 
     pub(crate) fn service(&self) -> Value {
+        let http = ("port".to_owned(), "http".to_owned());
         let annotations: serde_json::Map<_, _> = self
             .annotations
             .iter()
+            .chain([&http])
             .map(|(name, value)| (format!("zoobridge.io/{name}"), value.clone().into()))
             .collect();
+        let ports = json!([{"name": "http", "port": 80}, {"name": "admin", "port": 81}]);
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {
                 "name": self.name, "namespace": self.namespace, "annotations": annotations,
             },
-            "spec": {"ports": [{"name": "http", "port": 80}]},
+            "spec": match self.external {
+                Some(name) => json!({"type": "ExternalName", "externalName": name, "ports": ports}),
+                None => json!({"ports": ports}),
+            },
         })
     }
 
@@ -168,7 +210,7 @@ impl Tenant {
                 "labels": {"kubernetes.io/service-name": self.name},
             },
             "endpoints": [{"addresses": [self.ip]}],
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "admin", "port": 9090, "protocol": "TCP"}],
         })
     }
 }

@@ -26,6 +26,8 @@ struct Explanation {
 #[derive(Serialize)]
 struct Publication {
     format: String,
+    /// `null` if it has no name.
+    view: Option<String>,
     name: String,
     directory: Option<String>,
     /// Where the rule is in the configuration.
@@ -50,7 +52,8 @@ pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
         bail!("there is no Service {key}");
     };
     let publications = explained.into_iter().map(|explained| Publication {
-        format: explained.format.to_string(),
+        format: explained.viewed.format.to_string(),
+        view: explained.viewed.view.name().map(str::to_owned),
         name: explained.name,
         directory: explained.directory.map(|directory| directory.to_string()),
         rule: explained.rule.map(|index| format!("rules[{index}]")),
@@ -111,10 +114,11 @@ fn human(Explanation { service, publications, refusals }: &Explanation) -> std::
     if publications.is_empty() && refusals.is_empty() {
         writeln!(out, "{service} asks for nothing, and no rule publishes it unasked")?;
     }
-    for Publication { format, name, directory, rule, endpoints } in publications {
+    for Publication { format, view, name, directory, rule, endpoints } in publications {
         let directory = directory.as_deref().unwrap_or("no directory: the format has no root");
         let rule = rule.as_deref().unwrap_or("no rule");
-        writeln!(out, "{format} {name:?}: granted by {rule}, in {directory}")?;
+        let view = view.as_ref().map(|view| format!(" in view {view:?}")).unwrap_or_default();
+        writeln!(out, "{format} {name:?}{view}: granted by {rule}, in {directory}")?;
         let yes = |published| if published { "yes" } else { "no" }.to_owned();
         let rows: Vec<_> = endpoints
             .iter()

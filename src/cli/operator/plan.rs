@@ -87,7 +87,12 @@ pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
             directories: directories.into_iter().map(|directory| directory.path.to_string()).collect(),
             companions: companions.into_iter().map(|it| znode(&it.path, &it.holds.initial())).collect(),
             znodes: desired.leaves.iter().map(|(path, data)| znode(path, data)).collect(),
-            undetermined: desired.undetermined.keys().map(ToString::to_string).collect(),
+            undetermined: desired
+                .undetermined
+                .iter()
+                .filter(|(_, kept)| !kept.hosts.is_empty())
+                .map(|(format, _)| format.to_string())
+                .collect(),
             refusals: desired.refusals.iter().map(Refused::from).collect(),
         });
     }

@@ -153,7 +153,7 @@ async fn verify(
 /// The address that a leaf stands for, if it wants traffic.
 fn offered(roots: &Roots, path: &ZnodePath, data: &[u8]) -> Option<String> {
     let registered = roots.registered(path, data)?;
-    registered.ready.then(|| SocketAddr::new(registered.ip, registered.port).to_string())
+    registered.ready.then(|| registered.host.with_port(registered.port))
 }
 
 /// Addresses have several forms in the formats.

@@ -73,11 +73,14 @@ enum PortText {
 pub struct PortError(String);
 
 /// Why an instance is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Inadmissible {
     /// Kubernetes takes no such endpoint.
     #[error("{0} cannot be an endpoint: it is loopback, link-local, multicast, unspecified or reserved")]
     Never(IpAddr),
+    /// A name instead of an address.
+    #[error("{0:?} is no address; names are not resolved")]
+    Name(String),
     /// No range has it.
     #[error("{0} is in no range of the import's addresses")]
     Address(IpAddr),
@@ -101,7 +104,8 @@ impl Import {
     /// # Errors
     /// See [`Inadmissible`].
     pub fn admit(&self, registered: &Registered, is_static: bool) -> Result<(), Inadmissible> {
-        let &Registered { ip, port, .. } = registered;
+        let &Registered { ref host, port, .. } = registered;
+        let Some(ip) = host.ip() else { return Err(Inadmissible::Name(host.to_string())) };
         if is_static && !self.static_instances {
             Err(Inadmissible::Static)
         } else if is_never(ip) {
@@ -189,6 +193,7 @@ fn max_endpoints() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Host;
 
     fn import(more: &str) -> Import {
         let yaml = format!(
@@ -199,7 +204,7 @@ mod tests {
     }
 
     fn at(ip: &str, port: u16) -> Registered {
-        Registered { service: "orders".to_owned(), ip: ip.parse().unwrap(), port, ready: true }
+        Registered { service: "orders".to_owned(), host: Host::parse(ip).unwrap(), port, ready: true }
     }
 
     #[test]
@@ -240,6 +245,7 @@ mod tests {
             (at("10.1.2.3", 81), false, Err(Inadmissible::Port(81))),
             (at("11.1.2.3", 80), false, Err(Inadmissible::Address([11, 1, 2, 3].into()))),
             (at("10.1.2.3", 80), true, Err(Inadmissible::Static)),
+            (at("orders.example", 80), false, Err(Inadmissible::Name("orders.example".to_owned()))),
         ] {
             assert_eq!(import.admit(&registered, is_static), expected, "{registered:?}");
         }

@@ -191,11 +191,13 @@ impl Registry {
         let Known::Known(directories) = &self.directories else { return BTreeMap::new() };
         let mut newest: BTreeMap<(&str, SocketAddr), (Zxid, bool)> = BTreeMap::new();
         for leaf in directories.get(path).into_iter().flat_map(|directory| directory.leaves.values()) {
-            let Some(Ok(Registered { service, ip, port, ready })) = &leaf.instance else { continue };
+            let Some(Ok(Registered { service, host, port, ready })) = &leaf.instance else { continue };
+            // An import lets in no names.
+            let Some(ip) = host.ip() else { continue };
             if leaf.owner != SessionId::default() && ours(leaf.owner) {
                 continue;
             }
-            let found = newest.entry((service, SocketAddr::new(*ip, *port))).or_insert((leaf.czxid, *ready));
+            let found = newest.entry((service, SocketAddr::new(ip, *port))).or_insert((leaf.czxid, *ready));
             if leaf.czxid > found.0 {
                 *found = (leaf.czxid, *ready);
             }

@@ -8,7 +8,7 @@ use zk_wire::ids::{SessionId, Zxid};
 
 use super::*;
 use crate::format::Registered;
-use crate::model::{ServiceKey, ZnodePath};
+use crate::model::{Host, ServiceKey, ZnodePath};
 
 /// The address of some Service.
 const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 250));
@@ -24,8 +24,12 @@ fn registry(instances: Option<&Instances>) -> Registry {
     let directories = instances
         .map(|instances| {
             let leaves = instances.iter().map(|(&(ip, port), &ready)| {
-                let registered =
-                    Registered { service: "orders".to_owned(), ip: [10, 0, 0, ip].into(), port, ready };
+                let registered = Registered {
+                    service: "orders".to_owned(),
+                    host: Host::Ip([10, 0, 0, ip].into()),
+                    port,
+                    ready,
+                };
                 let instance = Some(Ok(registered));
                 (format!("{ip}:{port}"), Leaf { owner: SessionId(1), czxid: Zxid(1), instance })
             });
