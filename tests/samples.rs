@@ -35,6 +35,7 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
     let mut documents = manifest("kustomize/bridge/rbac.yaml");
     documents.extend(manifest("kustomize/imports/rbac.yaml"));
     documents.extend(manifest("kustomize/nodes/rbac.yaml"));
+    documents.extend(manifest("kustomize/operator/rbac.yaml"));
     let words = |rule: &Value, key: &str| -> Vec<String> {
         serde_json::from_value(rule.get(key).cloned().unwrap_or_else(|| json!([""]))).unwrap()
     };
@@ -48,6 +49,9 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
         ("Role", "zoobridge"),
         ("Role", "zoobridge-imports"),
         ("ClusterRole", "zoobridge-nodes"),
+        ("ClusterRole", "zoobridge-operator"),
+        ("Role", "zoobridge-operator"),
+        ("Role", "zoobridge-operator-imports"),
     ];
     roles
         .iter()
@@ -67,7 +71,8 @@ fn the_role_names_what_the_bridge_writes() {
     for (resource, name) in [("secrets", sessions.secret), ("leases", leader_election.lease)] {
         let rights = rights();
         let named = rights.iter().filter(|right| right.1 == resource && !right.2.is_empty());
-        assert_eq!(named.map(|right| right.2.as_str()).collect::<Vec<_>>(), [name], "{resource}");
+        // Those of the bridge, and of its operators.
+        assert_eq!(named.map(|right| &right.2).collect::<Vec<_>>(), [&name; 2], "{resource}");
     }
 }
 
@@ -95,7 +100,12 @@ fn the_workloads_find_their_configuration_and_each_other() {
         (manifest("kustomize/bridge/deployment.yaml"), manifest("kustomize/server/statefulset.yaml"));
     let bridge = &of_kind(&bridge, "Deployment", "zoobridge")["spec"]["template"]["spec"];
     let zookeeper = &of_kind(&server, "StatefulSet", "zookeeper")["spec"]["template"]["spec"];
-    for (pod, file) in [(bridge, "zoobridge.yaml"), (zookeeper, "zoo.cfg")] {
+    let uninstall = manifest("kustomize/operator/uninstall.yaml");
+    let uninstall = &of_kind(&uninstall, "Job", "zoobridge-uninstall")["spec"];
+    assert_eq!(uninstall["suspend"], true, "nothing is uninstalled unasked");
+    let uninstall = &uninstall["template"]["spec"];
+    assert_eq!(uninstall["volumes"], bridge["volumes"]);
+    for (pod, file) in [(bridge, "zoobridge.yaml"), (uninstall, "zoobridge.yaml"), (zookeeper, "zoo.cfg")] {
         let container = &pod["containers"][0];
         assert_eq!(container["image"], concat!("zoobridge:", env!("CARGO_PKG_VERSION")));
         let path = format!("{}/{file}", mount(container, "config"));

@@ -125,26 +125,38 @@ class Cluster:
     def grant(self):
         """Creates the account of the deployed bridge, and a kubeconfig with its token."""
         base = os.path.relpath(ROOT / "deploy/kustomize/bridge", self.overlay.resolve())
-        name = {"op": "replace", "path": "/metadata/name", "value": f"zoobridge-{self.namespace}"}
-        role = {"op": "replace", "path": "/roleRef/name", "value": name["value"]}
         # Under names of their own: those of a bridge that is installed in this cluster stay as they are.
-        renamed = [("ClusterRole", [name]), ("ClusterRoleBinding", [name, role])]
+        renamed = []
+        for name in ("zoobridge", "zoobridge-operator"):
+            to = [
+                {"op": "replace", "path": path, "value": f"{name}-{self.namespace}"}
+                for path in ("/metadata/name", "/roleRef/name")
+            ]
+            renamed += [("ClusterRole", name, to[:1]), ("ClusterRoleBinding", name, to)]
         kustomization = {
             "namespace": self.namespace,
             "resources": [base],
             "components": [os.path.relpath(ROOT / part, self.overlay.resolve()) for part in self.components],
             "replicas": [{"name": "zoobridge", "count": 0}],
             "patches": [
-                {"target": {"kind": kind}, "patch": json.dumps(patch), "options": {"allowNameChange": True}}
-                for kind, patch in renamed
+                {
+                    "target": {"kind": kind, "name": name},
+                    "patch": json.dumps(patch),
+                    "options": {"allowNameChange": True},
+                }
+                for kind, name, patch in renamed
             ],
         }
         (self.overlay / "kustomization.yaml").write_text(json.dumps(kustomization))
         self.kubectl("apply", "-k", str(self.overlay))
+        self.become("zoobridge", self.kubeconfig)
+
+    def become(self, account, kubeconfig):
+        """Writes a kubeconfig with the token of an account."""
         config = json.loads(self.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
-        token = self.kubectl("create", "token", "zoobridge").strip()
+        token = self.kubectl("create", "token", account).strip()
         config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-        self.kubeconfig.write_text(json.dumps(config))
+        kubeconfig.write_text(json.dumps(config))
 
     def start_bridge(self):
         self.replicas += 1

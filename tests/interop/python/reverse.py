@@ -6,25 +6,27 @@ Real Curator and Dubbo programs (2.7 and 3) register at our server. Two replicas
 ServiceAccount of deploy/kustomize/imports, make Services of them: with ready endpoints as long as they are
 registered, and without when they deregister or are killed. A Service that is not ours stays as it is; ZooKeeper is
 away for longer than the sessions' timeout; the leader is killed. Then both directions are on, at the same roots,
-and for SECONDS nothing is written on either side.
+and for SECONDS nothing is written on either side. In the end the operators' tools work under their own account, the
+one of deploy/kustomize/operator, which may do nothing else, and uninstall leaves nothing behind.
 """
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import time
 
 from kazoo.client import KazooClient
 
-from cluster import ROOT, eventually, java, run
+from cluster import KUBECTL, ROOT, eventually, java, run
 from forward import Scenario
 
 ADDRESS = "10.99.0.1"
 
 
 class Reverse(Scenario):
-    components = ("deploy/kustomize/imports",)
+    components = ("deploy/kustomize/imports", "deploy/kustomize/operator")
 
     def __init__(self, arguments, directory):
         super().__init__(arguments, directory)
@@ -237,8 +239,66 @@ class Reverse(Scenario):
             due += [f"{path}/{name}" for name in self.kazoo.get_children(path)]
         return found
 
-    def verdict(self):
+    def operate(self, *words):
+        """What a command of the operators' says under their account."""
+        command = [self.arguments.zoobridge, *words, "--config", self.config, "--output", "json"]
+        environment = {**os.environ, "KUBECONFIG": str(self.directory / "operator")}
+        done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
+        return json.loads(done.stdout)
+
+    def operators(self):
+        self.become("zoobridge-operator", self.directory / "operator")
+        assert self.operate("verify", f"{self.namespace}/pods")[0]["seen"] == 2
+        for words in (("plan",), ("diff",), ("status",), ("explain", f"{self.namespace}/pods")):
+            assert self.operate(*words), words
+        assert self.operate("history", f"{self.namespace}/pods")
+        subject = f"system:serviceaccount:{self.namespace}:zoobridge-operator"
+        for words in (
+            ("create", "secrets"), ("list", "secrets"), ("get", "secrets/other"), ("delete", "secrets/other"),
+            ("update", "leases/zoobridge"), ("create", "services"), ("update", "services"),
+            ("delete", "endpointslices"), ("create", "events"), ("delete", "services", "-n", "default"),
+        ):
+            done = subprocess.run([*KUBECTL, "-n", self.namespace, "auth", "can-i", *words, "--as", subject],
+                                  capture_output=True, text=True)
+            assert done.stdout.strip() == "no", f"{words}: {done.stdout} {done.stderr}"
+        print("  the operators' tools work under their account, which may do nothing else", flush=True)
+
+    def imported(self):
+        """The names of Services that came from ZooKeeper."""
+        services = [one["metadata"] for one in self.items("services")]
+        return {one["name"] for one in services if "zoobridge.io/source-service" in one.get("annotations", {})}
+
+    def uninstall(self):
+        """Twice: of a Secret that somebody prepared only what is in it goes."""
+        imported = self.imported()
+        assert {"legacy", "taken"} <= imported, imported
         self.end_bridges()
+        self.kubectl("label", "secret/zoobridge-sessions", "app=zoobridge")
+        for is_prepared in (True, False):
+            told = self.operate("uninstall")
+            done = self.operate("uninstall", "--yes")
+            assert (told["done"], done["done"]) == (False, True)
+            assert told["objects"] == done["objects"], (told, done)
+            assert sum("Secret" in one for one in done["objects"]) == 1, done
+            gone = sorted(one.split()[0] for one in done["objects"] if "Secret" not in one)
+            assert gone == ["Lease", *["Service"] * len(imported)], done
+            assert not self.imported() and not self.items("leases")
+            secrets = [one.get("data") for one in self.items("secrets")]
+            assert secrets == ([None] if is_prepared else []), secrets
+            assert not self.kazoo.exists("/zoobridge") and not self.kazoo.exists("/services/pods")
+            assert self.kazoo.exists("/services/legacy"), "what others made stays"
+            if is_prepared:
+                self.kubectl("delete", "secret/zoobridge-sessions")
+                self.start_bridge()
+                eventually("pods are published again", lambda: self.kazoo.exists("/services/pods/10.99.9.1:8080"))
+                eventually("the same is imported again", lambda: self.imported() == imported)
+                self.end_bridges()
+        print("  uninstall left nothing behind, under the operators' account", flush=True)
+
+    def verdict(self):
+        self.operators()
+        self.uninstall()
 
 
 FOREIGN = """
