@@ -6,6 +6,7 @@ mod api_object;
 pub mod apply;
 pub mod cli;
 pub mod config;
+pub mod ensembles;
 pub mod eye;
 pub mod format;
 pub mod http;

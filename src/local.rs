@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use zab::{Server, ServerConfig};
 
 use crate::apply::{BridgeSubject, Instruments, Status};
-use crate::cli::{both, bridge, importer};
-use crate::config::Config;
-use crate::http::Subject;
+use crate::config::{Config, ReloadMetrics};
+use crate::ensembles::Ensembles;
+use crate::http::{Reason, Subject};
 use crate::metrics::ServerSubject;
 use crate::plan::Rules;
 use crate::reverse::ImportStatus;
@@ -29,10 +29,10 @@ pub struct LocalSubject {
 /// A bridge that runs in this process.
 #[derive(Debug)]
 pub struct RunningBridge {
-    instruments: Instruments,
+    /// Of each ensemble, the first one first.
+    instruments: Vec<Instruments>,
+    imports: Vec<watch::Receiver<ImportStatus>>,
     rules: watch::Sender<Rules>,
-    status: watch::Receiver<Status>,
-    imports: watch::Receiver<ImportStatus>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -49,21 +49,28 @@ pub struct Local {
     pub bridge: RunningBridge,
 }
 
+/// The one that these bridges say that they run in.
+const NAMESPACE: &str = "default";
+
 impl RunningBridge {
-    /// Starts a bridge, and waits until its sessions are attached or it has ended.
+    /// Starts a bridge, and waits until its sessions at the first ensemble are attached or it has ended.
     ///
     /// # Errors
     /// The configuration makes no sense, or ZooKeeper refuses.
     pub async fn start(config: &Config, client: Client, store: CredentialStore) -> anyhow::Result<Self> {
         let mut running = Self::stand_by(config, client, store, Leadership::Sole)?;
-        if running.status.wait_for(|status| status.leading).await.is_err() {
-            running.ended().await?;
-            anyhow::bail!("stopped");
+        let mut status = running.instruments[0].status();
+        tokio::select! {
+            _ = status.wait_for(|status| status.leading) => Ok(running),
+            ended = &mut running.task => {
+                ended??;
+                anyhow::bail!("stopped")
+            }
         }
-        Ok(running)
     }
 
-    /// Starts a bridge that publishes when `leadership` says so.
+    /// Starts a bridge that publishes when `leadership` says so. `store` is that of the first ensemble; others have their
+    /// Secrets.
     ///
     /// # Errors
     /// The configuration makes no sense.
@@ -74,22 +81,28 @@ impl RunningBridge {
         leadership: Leadership,
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let instruments = Instruments::default();
-        let importer = importer(config, client.clone(), leadership.clone(), "default", &instruments)?;
         let rules = watch::Sender::new(config.rules.clone());
-        let bridge = bridge(config, rules.subscribe(), client.clone(), store, leadership, &instruments)?;
-        let (status, imports) = (instruments.status(), importer.status());
-        let task = tokio::spawn({
-            let (stop, instruments) = (stop.clone(), instruments.clone());
-            async move { both(bridge, importer, &client, &instruments, stop).await }
-        });
-        Ok(RunningBridge { instruments, rules, status, imports, stop, task })
+        let store_of = |one: &Config| match one.ensemble == config.ensemble {
+            true => store.clone(),
+            false => CredentialStore::secret(client.clone(), NAMESPACE, one.sessions.secret()),
+        };
+        let ensembles = Ensembles::new(config, &rules.subscribe(), &client, NAMESPACE, store_of)?;
+        let (instruments, imports) =
+            (ensembles.instruments().cloned().collect(), ensembles.imports().collect());
+        let task = tokio::spawn(ensembles.run(leadership, stop.clone()));
+        Ok(RunningBridge { instruments, imports, rules, stop, task })
     }
 
-    /// What it is doing.
+    /// What it is doing at its first ensemble.
     #[must_use]
     pub fn status(&self) -> Status {
-        *self.status.borrow()
+        self.status_of(0)
+    }
+
+    /// What it is doing at an ensemble, by its place in the configuration.
+    #[must_use]
+    pub fn status_of(&self, ensemble: usize) -> Status {
+        *self.instruments[ensemble].status().borrow()
     }
 
     /// Gives it other rules.
@@ -100,13 +113,19 @@ impl RunningBridge {
     /// For those who watch over it.
     #[must_use]
     pub fn subject(&self) -> BridgeSubject {
-        self.instruments.subject()
+        BridgeSubject::new(&ReloadMetrics::default(), self.instruments.iter().cloned())
     }
 
-    /// What its reverse direction is doing.
+    /// What its reverse direction is doing at its first ensemble.
     #[must_use]
     pub fn imports(&self) -> ImportStatus {
-        *self.imports.borrow()
+        self.imports_of(0)
+    }
+
+    /// What its reverse direction is doing at an ensemble, by its place in the configuration.
+    #[must_use]
+    pub fn imports_of(&self, ensemble: usize) -> ImportStatus {
+        *self.imports[ensemble].borrow()
     }
 
     /// Stops it as a SIGTERM does.
@@ -145,7 +164,7 @@ impl Local {
         let kube = KubeDev::start(options).await?;
         let client = client_of(&kube)?;
         config.zookeeper.connect = server.client_address().to_string().parse()?;
-        let store = CredentialStore::secret(client.clone(), "default", &config.sessions.secret);
+        let store = CredentialStore::secret(client.clone(), NAMESPACE, config.sessions.secret());
         let bridge = RunningBridge::start(&config, client.clone(), store).await?;
         Ok(Local { server, kube, client, bridge })
     }
@@ -174,12 +193,12 @@ impl Local {
 }
 
 impl Subject for LocalSubject {
-    async fn live(&self) -> Result<(), &'static str> {
+    async fn live(&self) -> Result<(), Reason> {
         self.server.live().await?;
         self.bridge.live().await
     }
 
-    async fn ready(&self) -> Result<(), &'static str> {
+    async fn ready(&self) -> Result<(), Reason> {
         self.server.ready().await?;
         self.bridge.ready().await
     }

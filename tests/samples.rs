@@ -35,6 +35,7 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
     let mut documents = manifest("kustomize/bridge/rbac.yaml");
     documents.extend(manifest("kustomize/imports/rbac.yaml"));
     documents.extend(manifest("kustomize/nodes/rbac.yaml"));
+    documents.extend(manifest("kustomize/ensembles/rbac.yaml"));
     documents.extend(manifest("kustomize/operator/rbac.yaml"));
     let words = |rule: &Value, key: &str| -> Vec<String> {
         serde_json::from_value(rule.get(key).cloned().unwrap_or_else(|| json!([""]))).unwrap()
@@ -49,6 +50,7 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
         ("Role", "zoobridge"),
         ("Role", "zoobridge-imports"),
         ("ClusterRole", "zoobridge-nodes"),
+        ("Role", "zoobridge-ensembles"),
         ("ClusterRole", "zoobridge-operator"),
         ("Role", "zoobridge-operator"),
         ("Role", "zoobridge-operator-imports"),
@@ -67,12 +69,19 @@ fn rights() -> Vec<(String, String, String, Vec<String>)> {
 fn the_role_names_what_the_bridge_writes() {
     let Config { sessions, leader_election, .. } = bridge_config();
     assert!(leader_election.enabled, "there are two replicas");
-    assert_eq!((sessions.namespace, leader_election.namespace), (None, None), "a Role has one namespace");
-    for (resource, name) in [("secrets", sessions.secret), ("leases", leader_election.lease)] {
+    assert_eq!((&sessions.namespace, leader_election.namespace), (&None, None), "a Role has one namespace");
+    let sample = Config::load(&sample("zoobridge.yaml")).unwrap();
+    let secrets: Vec<_> = sample.each().iter().map(|one| one.sessions.secret().to_owned()).collect();
+    assert_eq!(secrets[0], sessions.secret());
+    for (resource, names) in [("secrets", secrets), ("leases", vec![leader_election.lease])] {
         let rights = rights();
         let named = rights.iter().filter(|right| right.1 == resource && !right.2.is_empty());
-        // Those of the bridge, and of its operators.
-        assert_eq!(named.map(|right| &right.2).collect::<Vec<_>>(), [&name; 2], "{resource}");
+        // What the first one has, the bridge and its operators may.
+        let mut expected: Vec<_> = names.iter().chain(&names[..1]).cloned().collect();
+        let mut named: Vec<_> = named.map(|right| right.2.clone()).collect();
+        expected.sort();
+        named.sort();
+        assert_eq!(named, expected, "{resource}");
     }
 }
 
@@ -204,4 +213,29 @@ fn harmless_parameters_are_the_same_everywhere() {
     let documented: Vec<_> =
         row.split('|').nth(2).unwrap().split(',').map(|name| name.trim().trim_matches('`')).collect();
     assert_eq!(documented, zoobridge::format::HARMLESS_DUBBO_PARAMETERS);
+}
+
+/// The box of `docs/ensembles.md`, and the overlay that `deploy/README.md` shows for other names.
+#[test]
+fn what_is_said_of_several_ensembles_is_so() {
+    let boxes = |path: PathBuf| -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.split("```yaml\n").skip(1).map(|it| it.split("```").next().unwrap().to_owned()).collect()
+    };
+    let config = Config::parse(&boxes(sample("../docs/ensembles.md"))[0]).unwrap();
+    let each = config.each();
+    let secrets: Vec<_> = each.iter().map(|one| one.sessions.secret()).collect();
+    assert_eq!(secrets, ["zoobridge-sessions", "zoobridge-sessions-legacy"]);
+    assert_eq!(config.imports[0].ensemble, each[1].ensemble);
+
+    let overlays = boxes(deployed("README.md"));
+    let overlay = overlays.iter().find(|overlay| overlay.contains("kustomize/ensembles")).unwrap();
+    let overlay: Value = serde_saphyr::from_str(overlay).unwrap();
+    let patch = &overlay["patches"][0];
+    let documents = manifest("kustomize/ensembles/rbac.yaml");
+    let role = of_kind(&documents, "Role", patch["target"]["name"].as_str().unwrap());
+    let ops: Value = serde_saphyr::from_str(patch["patch"].as_str().unwrap()).unwrap();
+    let replaced = role.pointer(ops[0]["path"].as_str().unwrap()).unwrap();
+    assert_eq!(replaced, &json!([each[1].sessions.secret()]));
+    assert_eq!(ops[0]["value"], json!(["zoobridge-sessions-shop", "zoobridge-sessions-old"]));
 }

@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use zk_wire::codes::EventType;
 use zk_wire::ids::SessionId;
 use zk_wire::reply::WatcherEvent;
@@ -125,6 +126,8 @@ pub struct Status {
     pub attached: usize,
     /// Objects that made no sense and were skipped.
     pub skipped: u64,
+    /// Has it ended by itself, and is to be started again?
+    pub failed: bool,
 }
 
 /// Why the bridge ended.
@@ -163,8 +166,8 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Bridge {
-    /// A bridge that has not looked at anything yet. Rules may change at any time; but nodes are watched only if a rule
-    /// needs them when it starts.
+    /// A bridge that has not looked at anything yet, to the ensemble whose these instruments are. Rules may change at any
+    /// time; but nodes are watched only if a rule needs them when it starts.
     #[must_use]
     pub fn new(
         rules: watch::Receiver<Rules>,
@@ -240,7 +243,7 @@ impl Bridge {
         };
         pool_started.send_replace(Some(pool.clone()));
         observations.set(observe());
-        let rules = new_rules.borrow_and_update().clone();
+        let rules = new_rules.borrow_and_update().of(&instruments.ensemble);
         let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited).under(policy),
             neighbours: Neighbours::new(roots.clone()),
@@ -347,10 +350,10 @@ impl Leader {
 
     /// There are other rules: every Service may look different.
     fn rule(&mut self) {
-        self.rules = self.new_rules.borrow_and_update().clone();
+        self.rules = self.new_rules.borrow_and_update().of(&self.instruments.ensemble);
         if self.is_synced {
             let all: Vec<_> = self.store.keys().collect();
-            tracing::info!(rules = self.rules.0.len(), services = all.len(), "the rules have changed");
+            tracing::info!(rules = self.rules.list.len(), services = all.len(), "the rules have changed");
             all.into_iter().for_each(|key| self.ledger.push(key));
         }
     }
@@ -408,11 +411,12 @@ impl Leader {
                 break;
             }
             let pool = self.pool.clone();
-            self.looks.spawn(async move {
+            let look = async move {
                 let suspects: Vec<Suspect> = doubts.iter().map(|doubt| doubt.suspect.clone()).collect();
                 let looks = pool.look(&suspects).await;
                 Seen::Leaves(doubts.into_iter().zip(looks).collect())
-            });
+            };
+            self.looks.spawn(look.in_current_span());
         }
         while self.looks.len() < LOOKS {
             let strange = self.neighbours.take_doubts(LOOK_LEAVES);
@@ -479,11 +483,12 @@ impl Leader {
         );
         let pool = self.pool.clone();
         let timer = self.instruments.apply.write_seconds.start_timer();
-        self.writes.spawn(async move {
+        let write = async move {
             let outcome = write(pool, change, Some(notes)).await;
             timer.observe_duration();
             Written { key, heard, outcome }
-        });
+        };
+        self.writes.spawn(write.in_current_span());
     }
 
     /// Remembers what drains, and when the first of it is to go.
@@ -628,6 +633,7 @@ impl Leader {
             sessions,
             attached,
             skipped: self.store.skipped(),
+            failed: false,
         });
     }
 }
@@ -639,6 +645,9 @@ impl Status {
     /// What is missing.
     pub fn ready(&self) -> Result<(), &'static str> {
         match self {
+            Status { failed: true, .. } => {
+                Err("the bridge has failed and is to be started again; the log says why")
+            }
             Status { synced: false, .. } => Err("Services and EndpointSlices are not listed yet"),
             Status { standing_by: true, .. } => Ok(()),
             Status { leading: false, .. } => Err("the sessions are not taken over yet"),

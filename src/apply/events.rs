@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use super::metrics::Told;
 use crate::api_error::said;
 use crate::metrics::CounterBy;
-use crate::model::{ANNOTATION_PREFIX, Service, ServiceKey};
+use crate::model::{ANNOTATION_PREFIX, EnsembleName, Service, ServiceKey};
 use crate::plan::{Reason, Refusal};
 
 /// Reports transitions.
@@ -24,6 +25,8 @@ pub(crate) struct Events {
     turn: Arc<Semaphore>,
     told: CounterBy<Told>,
     refusals: CounterBy<Reason>,
+    /// What notes begin with.
+    ensemble: String,
 }
 
 /// Ten thousand Services may be wrong at once, each in two ways; an Event has 1 kB.
@@ -34,11 +37,21 @@ const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const NOTE_BYTES: usize = 1_000;
 
 impl Events {
-    pub(super) fn new(client: Client, told: CounterBy<Told>, refusals: CounterBy<Reason>) -> Self {
+    /// Those of the first ensemble do not name it.
+    pub(super) fn new(
+        client: Client,
+        ensemble: &EnsembleName,
+        told: CounterBy<Told>,
+        refusals: CounterBy<Reason>,
+    ) -> Self {
+        let ensemble = match ensemble.is_default() {
+            true => String::new(),
+            false => format!("ensemble {ensemble}: "),
+        };
         let reporter =
             Reporter { controller: "zoobridge".to_owned(), instance: std::env::var("POD_NAME").ok() };
         let (room, turn) = (Arc::new(Semaphore::new(UNDER_WAY)), Arc::new(Semaphore::new(AT_ONCE)));
-        Events { recorder: Recorder::new(client, reporter), room, turn, told, refusals }
+        Events { recorder: Recorder::new(client, reporter), room, turn, told, refusals, ensemble }
     }
 
     /// What is refused now and was not before, each as a warning; and once, that nothing is any more.
@@ -92,8 +105,9 @@ impl Events {
         secondary: Option<ObjectReference>,
         type_: EventType,
         reason: &str,
-        mut note: String,
+        note: String,
     ) {
+        let mut note = format!("{}{note}", self.ensemble);
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.told.inc(Told::Dropped);
         };
@@ -110,7 +124,7 @@ impl Events {
             secondary,
         };
         let (recorder, told, turn) = (self.recorder.clone(), self.told.clone(), Arc::clone(&self.turn));
-        tokio::spawn(async move {
+        let publish = async move {
             let _permit = permit;
             let _turn = turn.acquire().await;
             let published = tokio::time::timeout(TIMEOUT, recorder.publish(&event, &about)).await;
@@ -120,7 +134,8 @@ impl Events {
                 Ok(Err(error)) => tracing::warn!("cannot write an Event: {}", said(&error)),
                 Err(_) => tracing::warn!("cannot write an Event: no answer within {TIMEOUT:?}"),
             }
-        });
+        };
+        tokio::spawn(publish.in_current_span());
     }
 }
 

@@ -1,30 +1,33 @@
-//! What the bridge counts, and how whoever watches over it sees it.
+//! What the bridge counts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, IntCounter, Registry};
 use tokio::sync::watch;
 
 use super::bridge::Status;
+use super::subject::BridgeSubject;
 use super::write::End;
 use crate::config::ReloadMetrics;
-use crate::http::{Pulse, Subject};
-use crate::metrics::{CounterBy, Label, counter, gauge, histogram, process, register};
+use crate::http::Pulse;
+use crate::metrics::{CounterBy, Label, counter, histogram, register};
+use crate::model::EnsembleName;
 use crate::observe::WatchMetrics;
 use crate::plan::Reason;
 use crate::session::{Look, SessionMetrics, Sighting};
 
-/// A bridge's instruments. Cheap to clone; all clones show the same.
-#[derive(Debug, Clone, Default)]
+/// The instruments of one ensemble's bridge, and of those that are started in its place. Cheap to clone; all clones
+/// show the same.
+#[derive(Debug, Clone)]
 pub struct Instruments {
-    /// What became of changes of the configuration.
-    pub config: ReloadMetrics,
+    /// Whose they are.
+    pub ensemble: EnsembleName,
     /// What the watches count.
     pub watches: WatchMetrics,
     pub(super) sessions: SessionMetrics,
     pub(super) apply: ApplyMetrics,
+    restarts: IntCounter,
     status: Arc<watch::Sender<Status>>,
     pulse: Arc<Pulse>,
 }
@@ -63,28 +66,6 @@ pub(super) enum Told {
     Failed,
     /// Too many are under way; the log has it.
     Dropped,
-}
-
-/// Sizes and states, set at the scrape.
-#[derive(Debug)]
-struct Sizes {
-    leading: IntGauge,
-    synced: IntGauge,
-    services: IntGauge,
-    znodes: IntGauge,
-    refused: IntGauge,
-    pending: IntGauge,
-    sessions: IntGauge,
-    attached: IntGauge,
-    skipped: IntCounter,
-}
-
-/// A bridge, as whoever watches over it sees it.
-#[derive(Debug)]
-pub struct BridgeSubject {
-    instruments: Instruments,
-    sizes: Sizes,
-    registry: Registry,
 }
 
 impl Label for End {
@@ -207,10 +188,34 @@ impl ApplyMetrics {
     }
 }
 
+impl Default for Instruments {
+    fn default() -> Self {
+        Instruments::of(EnsembleName::default())
+    }
+}
+
 impl Instruments {
+    /// Those of this ensemble's bridge.
+    #[must_use]
+    pub fn of(ensemble: EnsembleName) -> Self {
+        Instruments {
+            ensemble,
+            watches: WatchMetrics::default(),
+            sessions: SessionMetrics::default(),
+            apply: ApplyMetrics::default(),
+            restarts: counter(
+                "zoobridge_restarts_total",
+                "Times that an ensemble's bridge was started again because it had failed.",
+            ),
+            status: Arc::default(),
+            pulse: Arc::default(),
+        }
+    }
+
     /// What writes Events, and counts them.
     pub(crate) fn events(&self, client: kube::Client) -> super::Events {
-        super::Events::new(client, self.apply.events.clone(), self.apply.refusals.clone())
+        let (told, refusals) = (self.apply.events.clone(), self.apply.refusals.clone());
+        super::Events::new(client, &self.ensemble, told, refusals)
     }
 
     /// What the bridge is doing, now and later.
@@ -219,107 +224,39 @@ impl Instruments {
         self.status.subscribe()
     }
 
-    /// For those who watch over it.
+    /// For those who watch over this bridge alone.
     #[must_use]
     pub fn subject(&self) -> BridgeSubject {
-        let (sizes, registry) = (Sizes::default(), Registry::new());
-        self.config.register(&registry);
-        self.watches.register(&registry);
-        self.sessions.register(&registry);
-        self.apply.register(&registry);
-        sizes.register(&registry);
-        process(&registry);
-        BridgeSubject { instruments: self.clone(), sizes, registry }
+        BridgeSubject::new(&ReloadMetrics::default(), [self.clone()])
+    }
+
+    /// All families, with a label for the ensemble.
+    pub(super) fn register(&self, registry: &Registry) {
+        self.watches.register(registry);
+        self.sessions.register(registry);
+        self.apply.register(registry);
+        register(registry, self.restarts.clone());
+    }
+
+    /// Does its main loop go on?
+    pub(super) fn goes_on(&self) -> bool {
+        self.pulse.goes_on()
+    }
+
+    /// The bridge has ended by itself, and is to be started again. To be told again and again until it is.
+    pub(crate) fn failed(&self) {
+        self.tell(Status { failed: true, ..Status::default() });
+    }
+
+    /// It is started again.
+    pub(crate) fn restarted(&self) {
+        self.restarts.inc();
+        self.tell(Status::default());
     }
 
     /// The bridge comes round, and tells.
     pub(super) fn tell(&self, status: Status) {
         self.pulse.beat();
         self.status.send_if_modified(|before| std::mem::replace(before, status) != status);
-    }
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Sizes {
-            leading: gauge("zoobridge_leading", "1 if this replica publishes."),
-            synced: gauge("zoobridge_synced", "1 once both watches have completed a list."),
-            services: gauge("zoobridge_services", "Services with at least one znode."),
-            znodes: gauge("zoobridge_znodes", "Znodes held."),
-            refused: gauge("zoobridge_refused_services", "Services of which something is refused."),
-            pending: gauge(
-                "zoobridge_pending",
-                "Services that are to be planned or written, and znodes to be looked at.",
-            ),
-            sessions: gauge("zoobridge_sessions", "Sessions of the pool."),
-            attached: gauge("zoobridge_sessions_attached", "Sessions of the pool that are attached."),
-            skipped: counter(
-                "zoobridge_malformed_objects_total",
-                "Objects that make no sense and were skipped.",
-            ),
-        }
-    }
-}
-
-impl Sizes {
-    fn register(&self, registry: &Registry) {
-        let Sizes { leading, synced, services, znodes, refused, pending, sessions, attached, skipped } = self;
-        let gauges = [leading, synced, services, znodes, refused, pending, sessions, attached];
-        gauges.into_iter().for_each(|gauge| register(registry, gauge.clone()));
-        register(registry, skipped.clone());
-    }
-
-    fn set(&self, status: &Status) {
-        let size = |gauge: &IntGauge, size: usize| gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
-        self.leading.set(i64::from(status.leading));
-        self.synced.set(i64::from(status.synced));
-        size(&self.services, status.services);
-        size(&self.znodes, status.znodes);
-        size(&self.refused, status.refused);
-        size(&self.pending, status.pending);
-        size(&self.sessions, status.sessions);
-        size(&self.attached, status.attached);
-        self.skipped.inc_by(status.skipped.saturating_sub(self.skipped.get()));
-    }
-}
-
-impl Subject for BridgeSubject {
-    async fn live(&self) -> Result<(), &'static str> {
-        if self.instruments.pulse.goes_on() { Ok(()) } else { Err("the bridge's task does not come round") }
-    }
-
-    async fn ready(&self) -> Result<(), &'static str> {
-        self.instruments.status.borrow().ready()
-    }
-
-    async fn families(&self) -> Result<Vec<MetricFamily>, &'static str> {
-        self.sizes.set(&self.instruments.status.borrow());
-        Ok(self.registry.gather())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_leader_is_ready_when_all_is_written_and_a_follower_when_all_is_known() {
-        let new = Status::default();
-        let known = Status { synced: true, ..new };
-        let leads = Status { leading: true, sessions: 2, attached: 2, ..known };
-        let settled = Status { settled: true, ..leads };
-        for (status, missing) in [
-            (new, Some("Services and EndpointSlices are not listed yet")),
-            (Status { standing_by: true, ..new }, Some("Services and EndpointSlices are not listed yet")),
-            (Status { standing_by: true, ..known }, None),
-            (known, Some("the sessions are not taken over yet")),
-            (leads, Some("not everything that was there at first is written yet")),
-            (Status { attached: 1, ..settled }, Some("a session is not attached")),
-            (settled, None),
-            // One Service that cannot be written makes nobody not ready.
-            (Status { pending: 1, refused: 1, ..settled }, None),
-        ] {
-            assert_eq!(status.ready().err(), missing, "{status:?}");
-        }
     }
 }

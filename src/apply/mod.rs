@@ -21,12 +21,14 @@ mod neighbours;
 mod queue;
 mod record;
 mod rehearsal;
+mod subject;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};
 pub(crate) use events::{Events, reference};
 pub use imagined::Write;
-pub use metrics::{BridgeSubject, Instruments};
+pub use metrics::Instruments;
 pub(crate) use queue::Queue;
 pub use record::{Object, Record, Verb, Written};
 pub use rehearsal::{Rehearsal, Rehearsed};
+pub use subject::BridgeSubject;

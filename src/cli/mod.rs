@@ -10,15 +10,12 @@ mod server;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub(crate) use run::{both, bridge, importer};
-
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 
-use crate::config::Config;
 use crate::observe::watch::WATCH_SECONDS;
 use crate::telemetry::{self, LogFormat};
 
@@ -146,13 +143,13 @@ pub async fn asked_to_stop() -> anyhow::Result<()> {
 }
 
 /// A client of the cluster that this process is in or has a kubeconfig of, and the namespace that it is in.
-async fn kubernetes(config: &Config) -> anyhow::Result<(Client, String)> {
+async fn kubernetes() -> anyhow::Result<(Client, String)> {
     let mut kube = kube::Config::infer().await.context(
         "no way to reach a Kubernetes API: neither in a cluster, nor is there a kubeconfig (KUBECONFIG)",
     )?;
     // A watch is silent for long; a connection that is silent for longer is broken.
     kube.read_timeout = Some(Duration::from_secs(u64::from(WATCH_SECONDS) + 10));
-    tracing::info!(api = %kube.cluster_url, zookeeper = %config.zookeeper.connect, "starting");
+    tracing::info!(api = %kube.cluster_url, "the Kubernetes API");
     let namespace = kube.default_namespace.clone();
     let client = Client::try_from(kube).context("the Kubernetes configuration makes no sense")?;
     Ok((client, namespace))

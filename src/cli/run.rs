@@ -8,14 +8,13 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::ConfigFile;
-use crate::apply::{Bridge, Instruments};
-use crate::config::{Config, Reload};
+use crate::apply::BridgeSubject;
+use crate::config::{Config, Reload, ReloadMetrics};
+use crate::ensembles::Ensembles;
 use crate::http::HttpServer;
 use crate::lease::{Election, Elector, Timing};
-use crate::observe::watch::observations;
-use crate::plan::Rules;
-use crate::reverse::Importer;
-use crate::session::{CredentialStore, Leadership, PoolConfig, PoolStart};
+use crate::model::EnsembleName;
+use crate::session::{CredentialStore, Leadership};
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -26,21 +25,26 @@ pub(super) struct Args {
     /// left alone.
     #[arg(long)]
     dry_run: bool,
+    /// Only this ensemble, of a dry run.
+    #[arg(long, value_name = "NAME", requires = "dry_run")]
+    ensemble: Option<EnsembleName>,
 }
 
 /// Bridges until asked to stop, or until another process has taken over.
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let instruments = Instruments::default();
-    let (config, reload) = Reload::start(&args.file.config, instruments.config.clone())?;
+    let metrics = ReloadMetrics::default();
+    let (config, reload) = Reload::start(&args.file.config, metrics.clone())?;
     let rules = reload.rules();
-    let (client, namespace) = super::kubernetes(&config).await?;
+    let (client, namespace) = super::kubernetes().await?;
     let _reload = AbortOnDropHandle::new(tokio::spawn(reload.run()));
     if args.dry_run {
-        return super::operator::dry_run(&config, rules, &client, &namespace).await;
+        let meant = super::operator::meant(&config, args.ensemble.as_ref())?;
+        return super::operator::dry_run(&meant, &rules, &client, &namespace).await;
     }
-    let store = credentials(&config, client.clone(), &namespace);
-    let _http =
-        HttpServer::start(config.http.address, instruments.subject()).await.context("http.address")?;
+    let store = |config: &Config| credentials(config, client.clone(), &namespace);
+    let ensembles = Ensembles::new(&config, &rules, &client, &namespace, store)?;
+    let subject = BridgeSubject::new(&metrics, ensembles.instruments().cloned());
+    let _http = HttpServer::start(config.http.address, subject).await.context("http.address")?;
     let stop = CancellationToken::new();
     let asked = {
         let stop = stop.clone();
@@ -52,11 +56,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     if config.leader_election.enabled {
         let (mut elector, until) = elector(&config, client.clone(), &namespace);
-        let leadership = Leadership::Lease(until);
-        let importer = importer(&config, client.clone(), leadership.clone(), &namespace, &instruments)?;
-        let bridge = bridge(&config, rules, client.clone(), store, leadership, &instruments)?;
         let renewing = CancellationToken::new();
-        // In a task of its own: a busy bridge must not make it late.
+        // In a task of its own: busy bridges must not make it late.
         let mut electing = tokio::spawn({
             let renewing = renewing.clone();
             async move {
@@ -65,8 +66,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             }
         });
         let (mut elector, ended) = tokio::select! {
-            // The bridge lets go of its sessions while the Lease is still renewed.
-            ended = both(bridge, importer, &client, &instruments, stop.clone()) => {
+            // The bridges let go of their sessions while the Lease is still renewed.
+            ended = ensembles.run(Leadership::Lease(until), stop.clone()) => {
                 renewing.cancel();
                 ((&mut electing).await?.0, ended)
             }
@@ -78,42 +79,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         elector.release().await;
         ended?;
     } else {
-        let importer = importer(&config, client.clone(), Leadership::Sole, &namespace, &instruments)?;
-        let bridge = bridge(&config, rules, client.clone(), store, Leadership::Sole, &instruments)?;
-        both(bridge, importer, &client, &instruments, stop.clone()).await?;
+        ensembles.run(Leadership::Sole, stop.clone()).await?;
     }
     if !stop.is_cancelled() {
         bail!("the bridge ended by itself");
     }
     asked.await??;
     Ok(())
-}
-
-/// Both directions. When one ends, the other does: what one of them cannot mend a new process may.
-pub(crate) async fn both(
-    bridge: Bridge,
-    importer: Importer,
-    client: &Client,
-    instruments: &Instruments,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let ending = stop.child_token();
-    let pool = bridge.pool();
-    let nodes = bridge.needs_nodes();
-    let forward = async {
-        let observe = || observations(client, &instruments.watches, nodes);
-        let ended = bridge.run(observe, ending.clone()).await;
-        ending.cancel();
-        ended
-    };
-    let reverse = async {
-        let ended = importer.run(pool, ending.clone()).await;
-        ending.cancel();
-        ended
-    };
-    let (forward, reverse) = tokio::join!(forward, reverse);
-    forward?;
-    Ok(reverse?)
 }
 
 /// A candidate for the Lease, under a name that no other process has.
@@ -129,47 +101,8 @@ fn elector(
     Elector::new(client, namespace, &config.leader_election.lease, election)
 }
 
-/// A bridge as the configuration wants it, with rules that may change.
-///
-/// # Errors
-/// The configuration makes no sense.
-pub(crate) fn bridge(
-    config: &Config,
-    rules: watch::Receiver<Rules>,
-    client: Client,
-    store: CredentialStore,
-    leadership: Leadership,
-    instruments: &Instruments,
-) -> anyhow::Result<Bridge> {
-    let pool = PoolConfig {
-        ensemble: config.zookeeper.ensemble()?,
-        own: config.own()?,
-        records: config.history.records,
-        limit: config.sessions.limit,
-    };
-    let pool = PoolStart { config: pool, store, leadership };
-    Ok(Bridge::new(rules, config.roots()?, client, pool, instruments.clone()).under(config.policy))
-}
-
-/// An importer as the configuration wants it; it may have nothing to do. `namespace` is the one that the bridge
-/// runs in.
-///
-/// # Errors
-/// The configuration makes no sense.
-pub(crate) fn importer(
-    config: &Config,
-    client: Client,
-    leadership: Leadership,
-    namespace: &str,
-    instruments: &Instruments,
-) -> anyhow::Result<Importer> {
-    let events = instruments.events(client.clone());
-    let ensemble = config.zookeeper.ensemble()?;
-    Ok(Importer::new(config, ensemble, client, leadership, namespace, events))
-}
-
-/// Where the sessions' credentials are kept by a bridge in this namespace.
+/// Where the sessions of an ensemble ([`Config::each`]) are kept by a bridge in this namespace.
 pub(super) fn credentials(config: &Config, client: Client, namespace: &str) -> CredentialStore {
     let namespace = config.sessions.namespace.as_deref().unwrap_or(namespace);
-    CredentialStore::secret(client, namespace, &config.sessions.secret)
+    CredentialStore::secret(client, namespace, config.sessions.secret())
 }

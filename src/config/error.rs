@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::mistake::{Mistake, lines};
+use crate::model::EnsembleName;
 
 /// Why a configuration is none.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,16 @@ pub enum ConfigError {
         /// As it was written.
         other: String,
     },
+    /// An ensemble that nothing describes.
+    #[error("{key}: there is no ensemble {name}; there are: {names}")]
+    NoEnsemble {
+        /// The key.
+        key: String,
+        /// As it was written.
+        name: EnsembleName,
+        /// Those that there are.
+        names: String,
+    },
     /// A value that cannot be.
     #[error("{key}: {value:?} {reason}")]
     Value {
@@ -53,8 +64,22 @@ impl ConfigError {
     pub(super) fn keys(&self) -> Vec<&str> {
         match self {
             ConfigError::Overlap { key, other_key, .. } => vec![key, other_key],
+            ConfigError::NoEnsemble { key, .. } => vec![key, "ensembles"],
             ConfigError::Value { key, .. } => vec![key],
             ConfigError::Read { .. } | ConfigError::Mistakes { .. } => Vec::new(),
         }
+    }
+
+    /// The same, about other keys.
+    pub(super) fn with_keys(mut self, change: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            ConfigError::Overlap { key, other_key, .. } => {
+                *key = change(key);
+                *other_key = change(other_key);
+            }
+            ConfigError::NoEnsemble { key, .. } | ConfigError::Value { key, .. } => *key = change(key),
+            ConfigError::Read { .. } | ConfigError::Mistakes { .. } => {}
+        }
+        self
     }
 }

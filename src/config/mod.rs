@@ -1,6 +1,7 @@
 //! What an administrator writes, in `zoobridge.yaml`. `config/zoobridge.yaml` is the annotated sample.
 
 mod document;
+mod ensembles;
 mod error;
 mod history;
 mod http;
@@ -18,11 +19,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::plan::{Policy, Roots, RuleMistake, Rules};
-use crate::reverse::plan::{Import, is_label};
+use crate::model::{EnsembleName, is_label};
+use crate::plan::{Policy, Roots, Rule, RuleMistake, Rules};
+use crate::reverse::plan::Import;
 use crate::session::Own;
 
 use document::Document;
+pub use ensembles::FurtherEnsemble;
 pub use error::ConfigError;
 pub use history::History;
 pub use http::Http;
@@ -39,6 +42,9 @@ pub struct Config {
     /// Names this cluster in ZooKeeper: part of our own paths.
     #[serde(default = "default_cluster")]
     pub cluster: String,
+    /// Which ensemble the keys below are of, but for `ensembles`: the first one, unless [`Config::each`] says so.
+    #[serde(skip)]
+    pub ensemble: EnsembleName,
     /// The ensemble.
     pub zookeeper: ZooKeeper,
     /// Where the formats and our own znodes live.
@@ -60,10 +66,14 @@ pub struct Config {
     #[serde(default)]
     pub policy: Policy,
     /// Who may publish what.
+    #[schemars(with = "Vec<Rule>")]
     pub rules: Rules,
     /// What is registered and becomes Services.
     #[serde(default)]
     pub imports: Vec<Import>,
+    /// Further ensembles.
+    #[serde(default)]
+    pub ensembles: Vec<FurtherEnsemble>,
 }
 
 impl Config {
@@ -106,7 +116,10 @@ impl Config {
         for error in wrong {
             let keys = error.keys();
             // What follows from a value that could not be read says nothing.
-            let follows = |key: &str| mistakes.iter().any(|mistake| key == mistake.key);
+            let is_in = |part: &str, key: &str| {
+                part.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+            };
+            let follows = |key: &str| mistakes.iter().any(|mistake| is_in(&mistake.key, key));
             if keys.iter().any(|key| follows(key)) {
                 continue;
             }
@@ -125,43 +138,48 @@ impl Config {
     /// What is wrong with values that could be read.
     fn check(&self) -> Vec<ConfigError> {
         let mut wrong = Vec::new();
-        wrong.extend(self.paths.check());
         wrong.extend(self.own().err());
-        wrong.extend(self.history.check().err());
+        let first = (&self.zookeeper, &self.paths, &self.sessions, &self.history);
+        let further = self.ensembles.iter().map(|it| (&it.zookeeper, &it.paths, &it.sessions, &it.history));
+        for (index, (zookeeper, paths, sessions, history)) in [first].into_iter().chain(further).enumerate() {
+            let checked = paths.check().into_iter();
+            let checked = checked.chain(history.check().err()).chain(zookeeper.check().err());
+            let checked = checked.chain(sessions.check().err());
+            wrong.extend(checked.map(|error| error.with_keys(|key| Config::key_of(index, key))));
+        }
+        wrong.extend(self.check_ensembles());
         wrong.extend(self.check_imports());
-        wrong.extend(self.zookeeper.check().err());
-        wrong.extend(self.check_replicas());
+        wrong.extend(self.check_lease());
         for RuleMistake { rule, annotation, reason } in self.rules.mistakes() {
             let key = format!("rules[{rule}].annotations.{annotation}");
             let value =
-                self.rules.0[rule].annotations.get(&annotation).map_or("", |template| template.text());
+                self.rules.list[rule].annotations.get(&annotation).map_or("", |template| template.text());
             wrong.push(ConfigError::Value { key, value: value.to_owned(), reason });
         }
         wrong
     }
 
-    fn check_replicas(&self) -> Vec<ConfigError> {
-        let mut wrong = Vec::new();
-        if self.sessions.limit == 0 {
-            wrong.push(ConfigError::Value {
-                key: "sessions.limit".to_owned(),
-                value: "0".to_owned(),
-                reason: "leaves no session to publish with".to_owned(),
-            });
-        }
-        let session_timeout = self.zookeeper.session_timeout;
+    fn check_lease(&self) -> Option<ConfigError> {
+        let shortest = self.session_timeouts().enumerate().min_by_key(|(_, timeout)| *timeout);
+        let (index, session_timeout) = shortest?;
         // A fifth more passes before the others look, and they need time to attach.
-        if self.lease_duration() * 12 / 5 > session_timeout {
-            wrong.push(ConfigError::Value {
+        (self.lease_duration() * 12 / 5 > session_timeout).then(|| {
+            let of = Config::key_of(index, "zookeeper.sessionTimeout");
+            ConfigError::Value {
                 key: "leaderElection.leaseDuration".to_owned(),
                 value: format!("{:?}", self.lease_duration()),
                 reason: format!(
-                    "is too long for zookeeper.sessionTimeout {session_timeout:?}: sessions would expire before \
-                     another replica takes over; at most 5/12 of it"
+                    "is too long for {of} {session_timeout:?}: sessions would expire before another replica \
+                     takes over; at most 5/12 of it"
                 ),
-            });
-        }
-        wrong
+            }
+        })
+    }
+
+    /// Of all ensembles.
+    fn session_timeouts(&self) -> impl Iterator<Item = Duration> {
+        let further = self.ensembles.iter().map(|further| further.zookeeper.session_timeout);
+        std::iter::once(self.zookeeper.session_timeout).chain(further)
     }
 
     /// Each Service says by its labels which import of which cluster it is of.
@@ -182,18 +200,22 @@ impl Config {
             if self.imports[..index].iter().any(|other| other.name == import.name) {
                 value(key("name"), &import.name, "is the name of two of them");
             }
-            let Ok(own) = self.paths.own() else { continue };
+            let further = self.ensembles.iter().position(|further| further.name == import.ensemble);
+            let paths = further.map_or(&self.paths, |index| &self.ensembles[index].paths);
+            let Ok(own) = paths.own() else { continue };
             if import.root == own || import.root.is_below(&own) || own.is_below(&import.root) {
-                value(key("root"), import.root.as_str(), "overlaps paths.own");
+                let of = Config::key_of(further.map_or(0, |index| index + 1), "paths.own");
+                value(key("root"), import.root.as_str(), &format!("overlaps {of}"));
             }
         }
         wrong
     }
 
-    /// How long the Lease lasts without renewal.
+    /// How long the Lease lasts without renewal: as long as the shortest of the session timeouts bears.
     #[must_use]
     pub fn lease_duration(&self) -> Duration {
-        self.leader_election.lease_duration.unwrap_or(self.zookeeper.session_timeout / 3)
+        let shortest = || self.session_timeouts().min().unwrap_or(self.zookeeper.session_timeout);
+        self.leader_election.lease_duration.unwrap_or_else(|| shortest() / 3)
     }
 
     /// Where the formats live.

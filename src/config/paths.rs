@@ -109,6 +109,13 @@ impl Paths {
 }
 
 impl Paths {
+    /// All that are paths, with their keys.
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, ZnodePath)> {
+        let formats = self.formats.iter().map(|(format, value)| (PathKey::Format(*format), value));
+        let all = [(PathKey::Own, &self.own)].into_iter().chain(formats);
+        all.filter_map(|(key, value)| Some((key.to_string(), ZnodePath::new(value).ok()?)))
+    }
+
     /// Where our own znodes are.
     pub(super) fn own(&self) -> Result<ZnodePath, ConfigError> {
         path("paths.own", &self.own)

@@ -181,12 +181,12 @@ mod tests {
         let (config, mut reload) = Reload::start(&path, metrics.clone()).unwrap();
         let mut rules = reload.rules();
         reload.look();
-        assert!(config.rules.0.is_empty() && !rules.has_changed().unwrap());
+        assert!(config.rules.list.is_empty() && !rules.has_changed().unwrap());
 
         write("", "[{formats: [curator]}]");
         reload.look();
         assert!(rules.has_changed().unwrap());
-        assert_eq!((rules.borrow_and_update().0.len(), gauges()), (1, (0, 0)));
+        assert_eq!((rules.borrow_and_update().list.len(), gauges()), (1, (0, 0)));
 
         for bad in ["[{formats: [curato]}]", "[", "[{formats: [curator], annotations: {nosuch: x}}]"] {
             write("", bad);
@@ -200,7 +200,7 @@ mod tests {
         write(", sessionTimeout: 40s", "[{formats: [dubbo]}]");
         reload.look();
         assert!(rules.has_changed().unwrap());
-        assert_eq!((rules.borrow_and_update().0[0].formats[0].name(), gauges()), ("dubbo", (0, 1)));
+        assert_eq!((rules.borrow_and_update().list[0].formats[0].name(), gauges()), ("dubbo", (0, 1)));
         write("", "[{formats: [dubbo]}]");
         reload.look();
         assert_eq!((rules.has_changed().unwrap(), gauges()), (false, (0, 0)));

@@ -5,6 +5,7 @@
 
 mod pulse;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,13 +22,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use pulse::Pulse;
 
-/// What is watched over. A refusal says why, in words that are constants.
+/// Why something is not live or not ready, in words that are constants, but for the names of ensembles.
+pub type Reason = Cow<'static, str>;
+
+/// What is watched over.
 pub trait Subject: Send + Sync + 'static {
     /// Does its main loop go on? If not, only a restart helps.
-    fn live(&self) -> impl Future<Output = Result<(), &'static str>> + Send;
+    fn live(&self) -> impl Future<Output = Result<(), Reason>> + Send;
 
     /// Does it do what it is there for?
-    fn ready(&self) -> impl Future<Output = Result<(), &'static str>> + Send;
+    fn ready(&self) -> impl Future<Output = Result<(), Reason>> + Send;
 
     /// What it counts.
     fn families(&self) -> impl Future<Output = Result<Vec<MetricFamily>, &'static str>> + Send;
@@ -86,7 +90,7 @@ fn router<S: Subject>(subject: Arc<S>) -> Router {
         .with_state(subject)
 }
 
-fn health(health: Result<(), &'static str>) -> Response {
+fn health(health: Result<(), Reason>) -> Response {
     match health {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
@@ -96,7 +100,7 @@ fn health(health: Result<(), &'static str>) -> Response {
 fn text(families: Result<Vec<MetricFamily>, &'static str>) -> Response {
     let families = match families {
         Ok(families) => families,
-        Err(reason) => return health(Err(reason)),
+        Err(reason) => return health(Err(reason.into())),
     };
     match TextEncoder::new().encode_to_string(&families) {
         Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),

@@ -8,7 +8,7 @@ use zab::server::metrics::{Metric, Number, Value};
 use zab::server::stats::{Quantiles, Spread};
 
 use super::process;
-use crate::http::Subject;
+use crate::http::{Reason, Subject};
 
 /// A server, as whoever watches over it sees it.
 #[derive(Debug)]
@@ -35,13 +35,13 @@ impl ServerSubject {
 
 impl Subject for ServerSubject {
     /// Its one task answers.
-    async fn live(&self) -> Result<(), &'static str> {
-        self.metrics().await.map(drop)
+    async fn live(&self) -> Result<(), Reason> {
+        Ok(self.metrics().await.map(drop)?)
     }
 
     /// A server that runs serves: it listens only when it has recovered.
-    async fn ready(&self) -> Result<(), &'static str> {
-        self.metrics().await.map(drop)
+    async fn ready(&self) -> Result<(), Reason> {
+        Ok(self.metrics().await.map(drop)?)
     }
 
     async fn families(&self) -> Result<Vec<MetricFamily>, &'static str> {

@@ -53,7 +53,7 @@ impl Rules {
     pub fn mistakes(&self) -> Vec<RuleMistake> {
         let of_rule = |(rule, one): (usize, &Rule)| {
             let service = one.sample();
-            let alone = Rules(vec![one.for_everybody()]);
+            let alone = Rules::from(vec![one.for_everybody()]);
             let mistakes = publications(&service, &alone).refusals.into_iter().filter_map(move |refusal| {
                 let annotation = refusal.annotation()?;
                 let template = one.annotations.get(&annotation)?;
@@ -76,7 +76,7 @@ impl Rules {
             });
             mistakes.collect::<Vec<_>>()
         };
-        self.0.iter().enumerate().flat_map(of_rule).collect()
+        self.list.iter().enumerate().flat_map(of_rule).collect()
     }
 }
 
@@ -85,6 +85,9 @@ impl Rules {
 #[must_use]
 pub fn publications(service: &Service, rules: &Rules) -> Asked {
     let mut asked = Asked::default();
+    if !rules.are_about(service) {
+        return asked;
+    }
     if service.is_imported {
         // What came from ZooKeeper does not go back, whatever is asked for.
         let asks = service.annotations.keys().any(|name| is_known(name));
@@ -112,7 +115,7 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
         for format in Format::ALL {
             asked.add(service, rules, &completed, Viewed { view: view.clone(), format });
         }
-        asked.tell_of_nothing(service, view);
+        asked.tell_of_nothing(service, rules, view);
     }
     // What these have published, and are still granted, stays: it is not clear which views should go.
     for view in views.iter().skip(most) {
@@ -169,7 +172,7 @@ impl Asked {
     fn add(&mut self, service: &Service, rules: &Rules, completed: &Completed<'_>, viewed: Viewed) {
         let Viewed { ref view, format } = viewed;
         let Some(value) = view.own(&service.annotations, format.name()).map(|said| said.value) else {
-            return self.needs(service, &viewed);
+            return self.needs(service, rules, &viewed);
         };
         let wishes = match Wishes::of(service, &viewed) {
             Ok(wishes) => wishes,
@@ -203,7 +206,7 @@ impl Asked {
 
     /// Annotations that say how, while the one that says what is absent. Those without a view's name may be meant for a
     /// view.
-    fn needs(&mut self, service: &Service, viewed: &Viewed) {
+    fn needs(&mut self, service: &Service, rules: &Rules, viewed: &Viewed) {
         let asks = |annotation: &String| {
             ViewName::of(annotation).is_some_and(|(_, rest)| rest == viewed.format.name())
         };
@@ -211,14 +214,20 @@ impl Asked {
             return;
         }
         for annotation in said_in(service, &viewed.view, |rest| says_how(rest, viewed.format)) {
+            if rules.give_elsewhere(service, &viewed.to_string()) {
+                return;
+            }
             let reason = BadValue::Alone(viewed.to_string());
             self.refusals.push(Refusal::BadAnnotation { annotation: annotation.clone(), reason });
         }
     }
 
     /// Annotations that say how in a view where nothing says what: most often its name is mistyped.
-    fn tell_of_nothing(&mut self, service: &Service, view: &ViewName) {
-        let asks = |format: Format| view.own(&service.annotations, format.name()).is_some();
+    fn tell_of_nothing(&mut self, service: &Service, rules: &Rules, view: &ViewName) {
+        let asks = |format: Format| {
+            view.own(&service.annotations, format.name()).is_some()
+                || rules.give_elsewhere(service, &view.annotation(format.name()))
+        };
         if *view == ViewName::UNNAMED || Format::ALL.into_iter().any(asks) {
             return;
         }
@@ -253,8 +262,13 @@ fn granted(
     let parameters = parameters.and_then(|it| viewed.view.said(&service.annotations, it));
     let parameters = parameters.map_or_else(|| viewed.to_string(), |said| said.annotation);
     let (mut refused, mut common) = (Vec::new(), None::<Grant>);
-    for name in target.claims() {
+    let claims = target.claims();
+    for &name in &claims {
         let Some(grant) = rules.grant(service, completed, viewed, name) else {
+            if rules.grant_elsewhere(service, format, &claims) {
+                // It is asked of that ensemble.
+                return Err(Vec::new());
+            }
             let names = rules.names_of(service, format);
             let granted = match names.iter().take(10).cloned().collect::<Vec<_>>().join(", ") {
                 none if none.is_empty() => format!("and none to publish anything as {format}"),

@@ -13,12 +13,17 @@ use super::pattern::{NamePattern, Pattern, anything, matches};
 use super::template::Template;
 use super::viewed::Viewed;
 use crate::format::Format;
-use crate::model::{AddressKind, Service, ServiceKey};
+use crate::model::{AddressKind, EnsembleName, Service, ServiceKey};
 
-/// All rules. Whatever none of them grants is not published.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub struct Rules(pub Vec<Rule>);
+/// All rules, as one ensemble sees them: those that are not for it grant nothing there. Whatever none grants is not
+/// published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Rule>")]
+pub struct Rules {
+    /// In the order of the configuration.
+    pub list: Vec<Rule>,
+    ensemble: EnsembleName,
+}
 
 /// One grant. An empty list of patterns, formats or addresses grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -30,6 +35,9 @@ pub struct Rule {
     /// Which Services in them. Shell patterns.
     #[serde(default = "anything")]
     pub services: Vec<Pattern>,
+    /// For which ensembles it grants, and gives annotations.
+    #[serde(default = "the_first")]
+    pub ensembles: Vec<EnsembleName>,
     /// Which labels a Service must have, each with shell patterns of which one must fit its value. Whoever may edit
     /// the Service chooses its labels: they select, they protect nothing.
     #[serde(default)]
@@ -88,13 +96,70 @@ fn pods() -> Vec<AddressKind> {
     vec![AddressKind::Pod]
 }
 
+fn the_first() -> Vec<EnsembleName> {
+    vec![EnsembleName::default()]
+}
+
+impl From<Vec<Rule>> for Rules {
+    /// As the first ensemble sees them.
+    fn from(list: Vec<Rule>) -> Self {
+        Rules { list, ensemble: EnsembleName::default() }
+    }
+}
+
 impl Rules {
+    /// The same, as this ensemble sees them.
+    #[must_use]
+    pub fn of(&self, ensemble: &EnsembleName) -> Rules {
+        Rules { list: self.list.clone(), ensemble: ensemble.clone() }
+    }
+
+    /// Is what this Service asks for asked of this ensemble? It is, if a rule for it selects the Service. One that no
+    /// rule selects asks the first ensemble, which refuses it.
+    #[must_use]
+    pub fn are_about(&self, service: &Service) -> bool {
+        let selected = |here: bool| {
+            self.list.iter().any(|rule| rule.is_for(&self.ensemble) == here && rule.is_about(service))
+        };
+        (self.ensemble.is_default() && !selected(false)) || selected(true)
+    }
+
+    /// Does another ensemble have rules that grant this Service all these names in this format? Then what it asks for is
+    /// published there.
+    #[must_use]
+    pub fn grant_elsewhere(&self, service: &Service, format: Format, names: &[&str]) -> bool {
+        let others: BTreeSet<_> = self.list.iter().flat_map(|rule| &rule.ensembles).collect();
+        others.into_iter().filter(|other| **other != self.ensemble).any(|other| {
+            let grant = |name: &str| {
+                self.list.iter().any(|rule| {
+                    rule.is_for(other)
+                        && rule.formats.contains(&format)
+                        && rule.is_about(service)
+                        && rule.has_name(service, name)
+                })
+            };
+            names.iter().copied().all(grant)
+        })
+    }
+
+    /// Does a rule of another ensemble give this Service this annotation?
+    #[must_use]
+    pub(super) fn give_elsewhere(&self, service: &Service, annotation: &str) -> bool {
+        let mut elsewhere = self.list.iter().filter(|rule| !rule.is_for(&self.ensemble));
+        elsewhere.any(|rule| rule.annotations.contains_key(annotation) && rule.is_about(service))
+    }
+
+    /// The rules of this ensemble, with their places.
+    fn here(&self) -> impl Iterator<Item = (usize, &Rule)> {
+        self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(&self.ensemble))
+    }
+
     /// The Service's annotations, and those that rules give it.
     #[must_use]
     pub fn complete<'s>(&self, service: &'s Service) -> Completed<'s> {
         let mut completed =
             Completed { annotations: Cow::Borrowed(&service.annotations), from: BTreeMap::new() };
-        for (index, rule) in self.0.iter().enumerate() {
+        for (index, rule) in self.here() {
             if rule.annotations.is_empty() || !rule.is_about(service) {
                 continue;
             }
@@ -154,25 +219,24 @@ impl Rules {
         name: &str,
     ) -> impl Iterator<Item = (usize, &Rule)> {
         let annotation = viewed.to_string();
-        self.0.iter().enumerate().filter(move |&(index, rule)| {
-            let has_name = || rule.names.iter().any(|pattern| pattern.matches(service, name));
+        self.here().filter(move |&(index, rule)| {
             rule.formats.contains(&viewed.format)
                 && rule.is_about(service)
-                && (by.is_from(&annotation, index) || has_name())
+                && (by.is_from(&annotation, index) || rule.has_name(service, name))
         })
     }
 
-    /// Does any rule grant addresses of this kind?
+    /// Does any rule grant addresses of this kind, for whichever ensemble?
     #[must_use]
     pub fn grant_any(&self, kind: AddressKind) -> bool {
-        self.0.iter().any(|rule| rule.addresses.contains(&kind))
+        self.list.iter().any(|rule| rule.addresses.contains(&kind))
     }
 
     /// The patterns of names that this Service may have in this format, for people.
     #[must_use]
     pub fn names_of(&self, service: &Service, format: Format) -> BTreeSet<String> {
-        let rules = self.0.iter().filter(|rule| rule.formats.contains(&format) && rule.is_about(service));
-        rules.flat_map(|rule| rule.names.iter().map(|name| name.text().to_owned())).collect()
+        let rules = self.here().filter(|(_, rule)| rule.formats.contains(&format) && rule.is_about(service));
+        rules.flat_map(|(_, rule)| rule.names.iter().map(|name| name.text().to_owned())).collect()
     }
 }
 
@@ -188,9 +252,23 @@ impl Rule {
             && self.labels.iter().all(has_label)
     }
 
-    /// The same, for every Service.
+    /// The same, for every Service, in the first ensemble.
     pub(super) fn for_everybody(&self) -> Rule {
-        Rule { namespaces: anything(), services: anything(), labels: BTreeMap::new(), ..self.clone() }
+        Rule {
+            namespaces: anything(),
+            services: anything(),
+            ensembles: the_first(),
+            labels: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    fn is_for(&self, ensemble: &EnsembleName) -> bool {
+        self.ensembles.contains(ensemble)
+    }
+
+    fn has_name(&self, service: &Service, name: &str) -> bool {
+        self.names.iter().any(|pattern| pattern.matches(service, name))
     }
 
     /// A Service that has every label that the annotations fill in.
@@ -354,6 +432,36 @@ mod tests {
         assert!(parameter(&cart, "") && parameter(&cart, "outside."));
         cart.annotations.insert("outside.dubbo-parameters".to_owned(), "filter=evil".to_owned());
         assert!(parameter(&cart, "") && !parameter(&cart, "outside."));
+    }
+
+    #[test]
+    fn each_ensemble_has_its_own_rules() {
+        let rules = rules(
+            "- {namespaces: [shop], formats: [curator], annotations: {curator: 'shop.a'}}\n\
+             - {namespaces: [shop, old], formats: [dubbo3], names: [app, a.B], ensembles: [legacy]}\n\
+             - {namespaces: [shop], formats: [dubbo3], names: [app], ensembles: [default, other]}\n",
+        );
+        let of = |ensemble: &str| rules.of(&ensemble.parse().unwrap());
+        let (first, legacy, other) = (rules.clone(), of("legacy"), of("other"));
+        let (shop, old, nobody) =
+            (service("shop", "a", &[]), service("old", "a", &[]), service("x", "a", &[]));
+        let about = |service: &Service| [&first, &legacy, &other].map(|rules| rules.are_about(service));
+        assert_eq!(about(&shop), [true, true, true]);
+        assert_eq!(about(&old), [false, true, false]);
+        assert_eq!(about(&nobody), [true, false, false], "somebody must refuse it");
+
+        assert_eq!(first.complete(&shop).annotations["curator"], "shop.a");
+        assert!(legacy.complete(&shop).annotations.is_empty());
+        let granted = |rules: &Rules, name| grant(rules, &shop, Format::Dubbo3, name).is_some();
+        assert!(granted(&legacy, "a.B") && !granted(&first, "a.B") && !granted(&other, "a.B"));
+        assert_eq!(other.granting(&shop, &other.complete(&shop), &unnamed(Format::Dubbo3), "app"), Some(2));
+        assert_eq!(grant(&legacy, &shop, Format::Curator, "shop.a"), None);
+
+        let elsewhere = |rules: &Rules, names: &[&str]| rules.grant_elsewhere(&shop, Format::Dubbo3, names);
+        assert!(elsewhere(&first, &["app", "a.B"]) && elsewhere(&legacy, &["app"]));
+        // Two others that grant a half each grant nothing.
+        assert!(!elsewhere(&legacy, &["app", "a.B"]) && !elsewhere(&first, &["a.C"]));
+        assert!(!rules.grant_elsewhere(&old, Format::Curator, &["old.a"]));
     }
 
     #[test]

@@ -348,7 +348,8 @@ mod tests {
     use super::*;
 
     fn cluster() -> Cluster {
-        let identity = Identity { cluster: "c".to_owned(), lease: "n/zoobridge".to_owned() };
+        let identity =
+            Identity { cluster: "c".to_owned(), lease: "n/zoobridge".to_owned(), elsewhere: Arc::default() };
         let mut cluster = Cluster::new(identity, &[]);
         for event in [watcher::Event::Init, watcher::Event::InitDone] {
             cluster.observe(Observation::Service(event));

@@ -10,6 +10,7 @@ use kube::runtime::events::EventType;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use zk_wire::ids::SessionId;
 
 use super::cluster::{Cluster, Observation, observations};
@@ -100,8 +101,8 @@ const NAMED: usize = 10;
 const FINDINGS: usize = 64;
 
 impl Importer {
-    /// An importer as the configuration wants it; without imports it has nothing to do. `namespace` is the one
-    /// that the bridge runs in.
+    /// An importer of one ensemble as its configuration ([`Config::each`]) wants it; without imports it has nothing to
+    /// do. `namespace` is the one that the bridge runs in, and `status` is told what it does.
     #[must_use]
     pub(crate) fn new(
         config: &Config,
@@ -110,22 +111,18 @@ impl Importer {
         leadership: Leadership,
         namespace: &str,
         events: Events,
+        status: watch::Sender<ImportStatus>,
     ) -> Self {
+        let imports = config.imports.iter().filter(|import| import.ensemble == config.ensemble);
         Importer {
             ensemble,
-            imports: config.imports.clone(),
+            imports: imports.cloned().collect(),
             identity: Identity::of(config, namespace),
             client,
             leadership,
             events,
-            status: watch::Sender::default(),
+            status,
         }
-    }
-
-    /// What it is doing, now and later.
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<ImportStatus> {
-        self.status.subscribe()
     }
 
     /// Stands by until the pool has started, then imports until stopped. Without imports it does nothing.
@@ -175,7 +172,7 @@ impl Importer {
                     Ok(()) => {
                         let started = pool.borrow_and_update().clone();
                         if let Some((ensemble, imports, seen)) = watch.take_if(|_| started.is_some()) {
-                            watching.spawn(watcher::watch(ensemble, imports, seen));
+                            watching.spawn(watcher::watch(ensemble, imports, seen).in_current_span());
                         }
                         running.start(started);
                     }
@@ -346,7 +343,8 @@ impl Running {
         self.under_way.insert(key.clone());
         let (client, identity, leadership) =
             (self.client.clone(), self.identity.clone(), self.leadership.clone());
-        self.writes.spawn(write(client, identity, leadership, key, planned.changes));
+        let write = write(client, identity, leadership, key, planned.changes);
+        self.writes.spawn(write.in_current_span());
     }
 
     fn written(&mut self, key: ServiceKey, written: Vec<Written>, error: Option<WriteError>) {

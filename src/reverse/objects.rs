@@ -1,6 +1,6 @@
 //! Our objects as the API server has them: what is written, and how it is read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,13 +16,16 @@ use crate::config::Config;
 use crate::model::{Family, ServiceKey, ZnodePath};
 use crate::observe::decode::{MANAGED_BY, MANAGER, OUR_SLICES, OURSELVES, SERVICE_NAME};
 
-/// Which bridge this is. Two bridges of one cluster differ in their Lease, two clusters in their name.
+/// Which bridge this is. Two bridges of one cluster differ in their Lease, two clusters in their name, and two ensembles
+/// of one bridge in the imports that they have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The configuration's `cluster`.
     pub(super) cluster: String,
     /// Namespace and name of the Lease.
     pub(super) lease: String,
+    /// Imports of the bridge's other ensembles: what comes of them is theirs.
+    pub(super) elsewhere: Arc<BTreeSet<String>>,
 }
 
 const IMPORT: &str = "zoobridge.io/import";
@@ -34,11 +37,16 @@ const SERVICE: &str = "zoobridge.io/source-service";
 const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 impl Identity {
-    /// Of the bridge of this configuration, in this namespace.
+    /// Of the bridge of this ensemble's configuration, in this namespace.
     pub(super) fn of(config: &Config, namespace: &str) -> Self {
         let election = &config.leader_election;
         let namespace = election.namespace.as_deref().unwrap_or(namespace);
-        Identity { cluster: config.cluster.clone(), lease: format!("{namespace}/{}", election.lease) }
+        let elsewhere = config.imports.iter().filter(|import| import.ensemble != config.ensemble);
+        Identity {
+            cluster: config.cluster.clone(),
+            lease: format!("{namespace}/{}", election.lease),
+            elsewhere: Arc::new(elsewhere.map(|import| import.name.clone()).collect()),
+        }
     }
 
     /// Selects the Services of the bridges of this cluster, whichever Lease they have.
@@ -102,7 +110,9 @@ impl Identity {
         let metadata = &object.metadata;
         let version = version(metadata);
         let import = label(metadata, IMPORT);
-        let Some(import) = import.filter(|_| self.is_ours(metadata, MANAGER, OURSELVES)) else {
+        let is_here = |import: &&str| !self.elsewhere.contains(*import);
+        let Some(import) = import.filter(|_| self.is_ours(metadata, MANAGER, OURSELVES)).filter(is_here)
+        else {
             return ServiceThere::Foreign(version);
         };
         let spec = object.spec.clone().unwrap_or_default();
@@ -232,7 +242,25 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { cluster: "c".to_owned(), lease: "n/zoobridge".to_owned() }
+        Identity {
+            cluster: "c".to_owned(),
+            lease: "n/zoobridge".to_owned(),
+            elsewhere: Arc::new(["other".to_owned()].into()),
+        }
+    }
+
+    #[test]
+    fn what_another_ensembles_import_wrote_is_not_ours() {
+        let source = Source { directory: ZnodePath::new("/a/orders").unwrap(), service: "orders".to_owned() };
+        let written = |import: &str| {
+            let change =
+                Change::Service { was: None, import: import.to_owned(), source: source.clone(), port: 80 };
+            let body = identity().body(&ServiceKey::new("n", "orders"), &change).unwrap();
+            identity().service(&serde_json::from_value(body).unwrap())
+        };
+        assert!(matches!(written("this"), ServiceThere::Ours(ours) if ours.import == "this"));
+        assert!(matches!(written("left"), ServiceThere::Ours(_)), "of an import that is no more it is");
+        assert!(matches!(written("other"), ServiceThere::Foreign(_)));
     }
 
     #[test]

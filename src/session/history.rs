@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use sha1::{Digest, Sha1};
+use tracing::Instrument;
 use zk_client::{MultiFailure, RequestError, Session};
 use zk_wire::codes::{CreateMode, ErrorCode};
 use zk_wire::multi::WriteOp;
@@ -159,7 +160,8 @@ impl Shared {
             index.take_surplus(self.config.records)
         };
         let (shared, session) = (Arc::clone(self), Arc::clone(session));
-        self.keepers.spawn(async move { shared.delete_records(&session, surplus).await });
+        let delete = async move { shared.delete_records(&session, surplus).await };
+        self.keepers.spawn(delete.in_current_span());
     }
 
     /// What cannot be deleted stays until the next leader looks.

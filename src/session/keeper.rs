@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
+use tracing::Instrument;
 use zk_client::{
     AttachError, Connector, Credentials, Event, Events, Lost, Opening, Options, RequestError, Session,
     WatchSet,
@@ -122,10 +123,11 @@ impl Shared {
         let slot = Arc::new(Slot::new(session));
         lock(&self.slots).push(Arc::clone(&slot));
         let shared = Arc::clone(self);
-        self.keepers.spawn(async move {
+        let keeping = async move {
             shared.keeper(&slot, events, connector).await;
             slot.session.send_replace(None);
-        });
+        };
+        self.keepers.spawn(keeping.in_current_span());
     }
 
     /// Forwards events until the connection is lost, then attaches again; for ever.
@@ -224,7 +226,7 @@ impl Shared {
             tenant.credentials = session.credentials();
             tenant.budget = Budget::default();
         }
-        let saving = tokio::spawn({
+        let saving = {
             let shared = Arc::clone(self);
             async move {
                 match shared.save().await {
@@ -232,7 +234,8 @@ impl Shared {
                     Err(error) => shared.end(PoolEnd::Failed(Arc::new(error))),
                 }
             }
-        });
+        };
+        let saving = tokio::spawn(saving.in_current_span());
         if tokio::time::timeout(SAVE_BEFORE_USE, saving).await.is_err() {
             tracing::warn!(session = %session.credentials().id, "using a session whose credentials are not kept yet");
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use zk_client::{Lost, MultiFailure, RequestError};
 use zk_wire::acl::Acl;
 use zk_wire::codes::{AddWatchMode, ErrorCode};
@@ -294,7 +295,7 @@ impl Pool {
     /// connection is lost meanwhile.
     pub fn tell_exposure(&self) {
         let shared = Arc::clone(&self.0);
-        self.0.keepers.spawn(async move {
+        let tell = async move {
             loop {
                 tokio::select! {
                     exposure = shared.exposure() => if let Ok(exposure) = exposure {
@@ -307,7 +308,8 @@ impl Pool {
                     return;
                 }
             }
-        });
+        };
+        self.0.keepers.spawn(tell.in_current_span());
     }
 
     /// Completes when the pool has ended by itself, and says why.

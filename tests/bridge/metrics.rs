@@ -73,6 +73,7 @@ async fn a_bridges_families_are_these_from_the_start() {
             "counter zoobridge_refusals_total",
             "gauge zoobridge_refused_services",
             "counter zoobridge_repairs_total",
+            "counter zoobridge_restarts_total",
             "gauge zoobridge_services",
             "counter zoobridge_session_attach_failures_total",
             "counter zoobridge_session_expiries_total",

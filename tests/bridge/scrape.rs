@@ -15,7 +15,7 @@ pub(crate) struct Scraper(HttpServer);
 pub(crate) struct Scrape {
     /// Families with their types.
     pub(crate) types: BTreeMap<String, String>,
-    /// Samples, with their labels as they were written.
+    /// Samples, with their labels as they were written, but for that of the first ensemble.
     samples: BTreeMap<String, f64>,
 }
 
@@ -59,7 +59,13 @@ impl Scrape {
                 assert_eq!(scrape.types.insert(name.to_owned(), kind.to_owned()), None, "{name} twice");
             } else if !line.starts_with('#') {
                 let (name, value) = line.rsplit_once(' ').unwrap();
-                let before = scrape.samples.insert(name.to_owned(), value.parse().unwrap());
+                let is_of_a_bridge = name.starts_with("zoobridge_") && !name.starts_with("zoobridge_config");
+                assert_eq!(name.contains("ensemble=\""), is_of_a_bridge, "{name}");
+                let mut name = name.to_owned();
+                for label in ["{ensemble=\"default\"}", ",ensemble=\"default\"", "ensemble=\"default\","] {
+                    name = name.replacen(label, "", 1);
+                }
+                let before = scrape.samples.insert(name.clone(), value.parse().unwrap());
                 assert_eq!(before, None, "{name} twice");
             }
         }

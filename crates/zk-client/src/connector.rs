@@ -64,6 +64,15 @@ impl ConnectString {
     pub fn chroot(&self) -> &str {
         &self.chroot
     }
+
+    /// Do both name one server? Then they are of one ensemble.
+    #[must_use]
+    pub fn shares_a_server_with(&self, other: &ConnectString) -> bool {
+        let is_same = |(host, port): &(String, u16), (other_host, other_port): &(String, u16)| {
+            port == other_port && host.eq_ignore_ascii_case(other_host)
+        };
+        self.servers.iter().any(|server| other.servers.iter().any(|one| is_same(server, one)))
+    }
 }
 
 impl FromStr for ConnectString {

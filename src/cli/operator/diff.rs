@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::plan::Refused;
 use super::sight::Sight;
 use super::table::table;
-use super::{Output, SomeArgs, exit, json};
-use crate::apply::{Verb, Write};
+use super::{SomeArgs, Told};
+use crate::apply::{Rehearsed, Verb, Write};
 use crate::cli::kubernetes;
+use crate::config::Config;
 
 #[derive(Serialize)]
 struct Diff {
@@ -35,9 +36,13 @@ struct Of {
 
 /// Exit code 3 if there is something to write.
 pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.common.load()?;
-    let (client, namespace) = kubernetes(&config).await?;
-    let Sight { rehearsed, .. } = Sight::read(&config, &client, &namespace).await?;
+    let meant = args.common.load()?;
+    let (client, namespace) = kubernetes().await?;
+    let of = async |config: &Config| diff(&args, &Sight::read(config, &client, &namespace).await?.rehearsed);
+    args.common.each(&meant, of, human).await
+}
+
+fn diff(args: &SomeArgs, rehearsed: &Rehearsed) -> anyhow::Result<Told<Diff>> {
     let is_wanted = |key: &Option<_>| key.as_ref().map_or(args.services.is_empty(), |key| args.is_about(key));
     let writes = rehearsed.writes.iter().filter(|(key, _)| is_wanted(key));
     let writes: Vec<_> = writes
@@ -51,11 +56,7 @@ pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
         refusals.iter().map(|refusal| Of { service: key.to_string(), refused: refusal.into() })
     });
     let diff = Diff { writes, refusals: refusals.collect() };
-    match args.common.output {
-        Output::Json => json(&diff)?,
-        Output::Human => human(&diff)?,
-    }
-    Ok(exit(!diff.writes.is_empty()))
+    Ok(Told { differs: !diff.writes.is_empty(), what: diff })
 }
 
 /// Which kind of write, and where.

@@ -3,10 +3,11 @@
 //! ZooKeeper is read once. From then on it is imagined to be as the bridge would have made it, so each write is told
 //! once; what others do there meanwhile is not seen.
 
-use anyhow::bail;
-use futures::StreamExt;
+use anyhow::{Context, bail};
+use futures::{FutureExt, StreamExt};
 use kube::Client;
 use tokio::sync::watch;
+use tracing::{Instrument, Span};
 
 use super::diff::said;
 use super::sight::there;
@@ -20,14 +21,35 @@ use crate::plan::Rules;
 
 /// Goes on until asked to stop. It holds no Lease, no session and no Secret; it writes no Event.
 pub(in crate::cli) async fn run(
+    ensembles: &[Config],
+    rules: &watch::Receiver<Rules>,
+    client: &Client,
+    namespace: &str,
+) -> anyhow::Result<()> {
+    let rehearsing = ensembles.iter().map(|config| {
+        let name = &config.ensemble;
+        let is_alone = ensembles.len() == 1;
+        let span = if is_alone { Span::none() } else { tracing::info_span!("dry run", ensemble = %name) };
+        let rehearsing = rehearse(config, rules.clone(), client, namespace).instrument(span);
+        rehearsing.map(move |ended| match is_alone {
+            true => ended,
+            false => {
+                ended.with_context(|| format!("ensemble {name} (--ensemble NAME leaves the others out)"))
+            }
+        })
+    });
+    futures::future::try_join_all(rehearsing).await.map(drop)
+}
+
+async fn rehearse(
     config: &Config,
     mut rules: watch::Receiver<Rules>,
     client: &Client,
     namespace: &str,
 ) -> anyhow::Result<()> {
     let (tree, ours) = there(config, client, namespace).await?;
-    let mut rehearsal =
-        Rehearsal::new(rules.borrow_and_update().clone(), config.roots()?, tree, ours).under(config.policy);
+    let now = rules.borrow_and_update().of(&config.ensemble);
+    let mut rehearsal = Rehearsal::new(now, config.roots()?, tree, ours).under(config.policy);
     let nodes = config.rules.grant_any(AddressKind::Node);
     let mut store = if nodes { Store::with_nodes() } else { Store::default() };
     let metrics = WatchMetrics::default();
@@ -41,7 +63,9 @@ pub(in crate::cli) async fn run(
                 let Some(observation) = observation else { bail!("the watches of the API server ended") };
                 rehearsal.observed(store.observe(observation));
             }
-            Ok(()) = rules.changed() => rehearsal.rule(rules.borrow_and_update().clone(), &store),
+            Ok(()) = rules.changed() => {
+                rehearsal.rule(rules.borrow_and_update().of(&config.ensemble), &store);
+            }
         }
         let rehearsed = rehearsal.settle(&store).await;
         for (service, write) in &rehearsed.writes {

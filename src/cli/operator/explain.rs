@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::plan::Refused;
 use super::sight::Sight;
 use super::table::table;
-use super::{OneArgs, Output, json};
+use super::{OneArgs, Told};
 use crate::cli::kubernetes;
-use crate::model::ZnodePath;
+use crate::config::Config;
+use crate::model::{ServiceKey, ZnodePath};
 use crate::plan::Fate;
 use crate::session::stranger;
 
@@ -44,10 +45,16 @@ struct Endpoint {
 }
 
 pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
-    let config = args.common.load()?;
-    let (client, namespace) = kubernetes(&config).await?;
-    let sight = Sight::read(&config, &client, &namespace).await?;
-    let key = &args.service;
+    let meant = args.common.load()?;
+    let (client, namespace) = kubernetes().await?;
+    let of = async |config: &Config| {
+        let sight = Sight::read(config, &client, &namespace).await?;
+        explain(&args.service, &sight)
+    };
+    args.common.each(&meant, of, human).await
+}
+
+fn explain(key: &ServiceKey, sight: &Sight) -> anyhow::Result<Told<Explanation>> {
     let Some(explained) = sight.rehearsal.explain(&sight.store, key) else {
         bail!("there is no Service {key}");
     };
@@ -65,7 +72,7 @@ pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
                 let said = match fate {
                     Fate::Not(reason) => vec![(false, reason.to_string(), None)],
                     Fate::Theirs(paths) => paths.into_iter().map(itself).collect(),
-                    Fate::Published(paths) => paths.into_iter().map(|path| there(&sight, path)).collect(),
+                    Fate::Published(paths) => paths.into_iter().map(|path| there(sight, path)).collect(),
                 };
                 said.into_iter().map(move |(published, because, znode)| Endpoint {
                     address: ip.clone(),
@@ -80,11 +87,7 @@ pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
     let refusals = refusals.into_iter().flatten().map(Refused::from).collect();
     let explanation =
         Explanation { service: key.to_string(), publications: publications.collect(), refusals };
-    match args.common.output {
-        Output::Json => json(&explanation)?,
-        Output::Human => human(&explanation)?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(explanation.into())
 }
 
 /// What is at the path where a ready endpoint should be.

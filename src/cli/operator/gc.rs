@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::Common;
 use super::removed::Removed;
 use super::sight::session;
+use super::{Common, Told};
+use crate::config::Config;
 use crate::session::{Leftovers, Remover};
 
 /// What was typed.
@@ -25,10 +26,14 @@ pub(in crate::cli) struct Args {
 
 /// Refuses an owner that lives: only `uninstall` can know that it is stopped.
 pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = args.common.load()?;
+    let meant = args.common.load()?;
+    args.common.each(&meant, async |config| remove(&args, config).await, Removed::human).await
+}
+
+async fn remove(args: &Args, config: &Config) -> anyhow::Result<Told<Removed>> {
     let owner = args.owner.as_deref().unwrap_or(&config.cluster);
     let own = config.own_of(owner)?;
-    let session = session(&config).await?;
+    let session = session(config).await?;
     let none = BTreeSet::new();
     let mut left = Leftovers::read(&session, &own, &none).await?;
     let mut changed = BTreeMap::new();
@@ -42,8 +47,7 @@ pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         changed = remover.remove(&left).await?;
     }
     let _ = session.close().await;
-    Removed::new(&own, &left, &changed, done).say(&args.common)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Removed::new(&own, &left, &changed, done).into())
 }
 
 fn alive(owner: &str, left: &Leftovers) -> anyhow::Result<()> {

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::sight::session;
 use super::table::table;
-use super::{OneArgs, Output, json};
+use super::{OneArgs, Told};
 use crate::apply::{Record, Verb};
+use crate::config::Config;
 use crate::plan::Cause;
 use crate::session::Subject;
 
@@ -24,11 +25,15 @@ struct Entry {
 
 /// Only ZooKeeper is asked: the Service may be gone.
 pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
-    let config = args.common.load()?;
-    let directory = config.own()?.history;
-    let reader = session(&config).await?;
     let service = args.service.to_string();
-    let kept = Subject::of(&service).records(&reader, &directory).await;
+    let meant = args.common.load()?;
+    args.common.each(&meant, async |config| history(&service, config).await, |entries| human(entries)).await
+}
+
+async fn history(service: &str, config: &Config) -> anyhow::Result<Told<Vec<Entry>>> {
+    let directory = config.own()?.history;
+    let reader = session(config).await?;
+    let kept = Subject::of(service).records(&reader, &directory).await;
     let kept = kept.with_context(|| format!("cannot read the records in {directory}"))?;
     let _ = reader.close().await;
     let mut history = Vec::new();
@@ -42,11 +47,7 @@ pub(in crate::cli) async fn run(args: OneArgs) -> anyhow::Result<ExitCode> {
             history.push(Entry { time, zxid: stat.czxid.to_string(), record });
         }
     }
-    match args.common.output {
-        Output::Json => json(&history)?,
-        Output::Human => human(&history)?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(history.into())
 }
 
 fn human(history: &[Entry]) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 
 mod diff;
 mod dry_run;
+mod each;
 mod explain;
 mod gc;
 mod history;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 pub(super) use diff::run as diff;
 pub(super) use dry_run::run as dry_run;
+pub(super) use each::meant;
 pub(super) use explain::run as explain;
 pub(super) use gc::{Args as GcArgs, run as gc};
 pub(super) use history::run as history;
@@ -28,8 +30,8 @@ pub(super) use uninstall::{Args as UninstallArgs, run as uninstall};
 pub(super) use verify::{Args as VerifyArgs, run as verify};
 
 use super::ConfigFile;
-use crate::config::Config;
-use crate::model::ServiceKey;
+use crate::model::{EnsembleName, ServiceKey};
+use each::Told;
 
 /// What all of them take.
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,9 @@ pub(super) struct Common {
     /// How to say it.
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
+    /// Only this ensemble; by default all of the configuration.
+    #[arg(long, value_name = "NAME")]
+    ensemble: Option<EnsembleName>,
 }
 
 /// What is asked about some Services, or all.
@@ -72,12 +77,6 @@ enum Output {
 
 /// What `diff` and `verify` end with when there is a difference: 1 is a failure, 2 a wrong command line.
 const DIFFERENCE: u8 = 3;
-
-impl Common {
-    fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(&self.file.config)?)
-    }
-}
 
 impl SomeArgs {
     /// Is this one of those asked about?

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use kube::Client;
 use serde::Serialize;
 
 use super::sight::services;
 use super::table::table;
-use super::{Output, SomeArgs, json};
+use super::{SomeArgs, Told};
 use crate::cli::kubernetes;
+use crate::config::Config;
 use crate::model::{Holds, Known, ZnodePath};
 use crate::plan::{Beside, Drains, Given, Refusal, desired};
 
@@ -51,9 +53,13 @@ impl From<&Refusal> for Refused {
 
 /// Only Kubernetes and the configuration are asked: who has a znode or a directory now makes no difference here.
 pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.common.load()?;
-    let (client, _) = kubernetes(&config).await?;
-    let store = services(&config, &client).await?;
+    let meant = args.common.load()?;
+    let (client, _) = kubernetes().await?;
+    args.common.each(&meant, async |config| plan(&args, config, &client).await, human).await
+}
+
+async fn plan(args: &SomeArgs, config: &Config, client: &Client) -> anyhow::Result<Told<Plan>> {
+    let store = services(config, client).await?;
     let roots = config.roots()?;
     let mut keys: Vec<_> = store.keys().filter(|key| args.is_about(key)).collect();
     keys.sort();
@@ -96,11 +102,7 @@ pub(in crate::cli) async fn run(args: SomeArgs) -> anyhow::Result<ExitCode> {
             refusals: desired.refusals.iter().map(Refused::from).collect(),
         });
     }
-    match args.common.output {
-        Output::Json => json(&plan)?,
-        Output::Human => human(&plan)?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(plan.into())
 }
 
 fn human(Plan { services }: &Plan) -> std::io::Result<()> {

@@ -6,7 +6,6 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::table::table;
-use super::{Common, Output, json};
 use crate::model::ZnodePath;
 use crate::session::{Kept, Leftovers, Own, What};
 
@@ -82,19 +81,12 @@ impl Removed {
 
     /// Objects of Kubernetes that go, and those that stay with the reason.
     pub(super) fn with_objects(mut self, go: Vec<String>, stay: Vec<(String, String)>) -> Self {
-        self.objects = go;
+        self.objects.extend(go);
         self.kept.extend(stay.into_iter().map(|(what, because)| Stays { what, because }));
         self
     }
 
-    pub(super) fn say(&self, args: &Common) -> anyhow::Result<()> {
-        match args.output {
-            Output::Json => json(self),
-            Output::Human => Ok(self.human()?),
-        }
-    }
-
-    fn human(&self) -> std::io::Result<()> {
+    pub(super) fn human(&self) -> std::io::Result<()> {
         let Removed { done, sessions, znodes, items, own, objects, kept } = self;
         let (removed, closed) = if *done { ("removed", "closed") } else { ("would remove", "would close") };
         let row = |verb: &str, what: &str, which: String| [verb.to_owned(), what.to_owned(), which];

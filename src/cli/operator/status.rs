@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{Api, Client};
 use serde::Serialize;
 use zk_wire::ids::SessionId;
 
 use super::sight::{Sight, session};
 use super::table::table;
-use super::{Common, Output, json};
+use super::{Common, Told};
 use crate::cli::kubernetes;
+use crate::config::Config;
 use crate::plan::{Reason, Refusal};
 
 #[derive(Serialize)]
@@ -61,11 +62,15 @@ struct Session {
 }
 
 pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
-    let config = args.load()?;
-    let (client, namespace) = kubernetes(&config).await?;
-    let sight = Sight::read(&config, &client, &namespace).await?;
+    let meant = args.load()?;
+    let (client, namespace) = kubernetes().await?;
+    args.each(&meant, async |config| status(config, client.clone(), &namespace).await, human).await
+}
+
+async fn status(config: &Config, client: Client, namespace: &str) -> anyhow::Result<Told<Status>> {
+    let sight = Sight::read(config, &client, namespace).await?;
     let election = &config.leader_election;
-    let of = election.namespace.as_deref().unwrap_or(&namespace);
+    let of = election.namespace.as_deref().unwrap_or(namespace);
     let lease = Api::<Lease>::namespaced(client, of).get_opt(&election.lease).await?;
     let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
     let leader = Leader {
@@ -75,7 +80,7 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
         transitions: spec.lease_transitions,
     };
     let directory = config.own()?.fence;
-    let reader = session(&config).await?;
+    let reader = session(config).await?;
     let fences = reader.children(directory.as_str()).await?.unwrap_or_default().0;
     let mut fence = None;
     if let Some(name) = fences.first() {
@@ -117,11 +122,7 @@ pub(in crate::cli) async fn run(args: Common) -> anyhow::Result<ExitCode> {
         self_registered,
         skipped: sight.store.skipped(),
     };
-    match args.output {
-        Output::Json => json(&status)?,
-        Output::Human => human(&status)?,
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(status.into())
 }
 
 fn human(status: &Status) -> std::io::Result<()> {

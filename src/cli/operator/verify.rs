@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use kube::Client;
 use serde::Serialize;
 
 use super::sight::Sight;
 use super::table::table;
 use super::way::Way;
-use super::{Output, SomeArgs, exit, json};
+use super::{SomeArgs, Told};
 use crate::cli::kubernetes;
 use crate::config::Config;
 use crate::eye::{Directory, Reader};
@@ -67,24 +68,30 @@ impl Verified {
 
 /// Exit code 3 if a consumer sees something else than what is ready.
 pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = args.some.common.load()?;
-    let (client, namespace) = kubernetes(&config).await?;
+    let meant = args.some.common.load()?;
+    let (client, namespace) = kubernetes().await?;
+    let of = async |config: &Config| verify_within(&args, config, &client, &namespace).await;
+    args.some.common.each(&meant, of, |verified| human(verified)).await
+}
+
+async fn verify_within(
+    args: &Args,
+    config: &Config,
+    client: &Client,
+    namespace: &str,
+) -> anyhow::Result<Told<Vec<Verified>>> {
     let way = Way::to(config.zookeeper.ensemble()?, !args.anonymous).await?;
     let mut reader = Reader::new(way.address()).asking_for(way.asked_for());
     let began = Instant::now();
     let verified = loop {
-        let sight = Sight::read(&config, &client, &namespace).await?;
-        let verified = verify(&args.some, &config, &sight, &mut reader).await?;
+        let sight = Sight::read(config, client, namespace).await?;
+        let verified = verify(&args.some, config, &sight, &mut reader).await?;
         if !verified.iter().any(Verified::differs) || began.elapsed() >= args.within {
             break verified;
         }
         tokio::time::sleep(PAUSE).await;
     };
-    match args.some.common.output {
-        Output::Json => json(&verified)?,
-        Output::Human => human(&verified)?,
-    }
-    Ok(exit(verified.iter().any(Verified::differs)))
+    Ok(Told { differs: verified.iter().any(Verified::differs), what: verified })
 }
 
 async fn verify(

@@ -5,9 +5,8 @@ use std::num::NonZeroU16;
 
 use serde::Deserialize;
 
-use super::names;
 use crate::format::{Format, Registered};
-use crate::model::{Cidr, ZnodePath};
+use crate::model::{Cidr, EnsembleName, ZnodePath, is_label};
 use crate::plan::{Pattern, anything, matches};
 
 /// One root of a registry. Whoever may write below it is trusted as far as this says and no further.
@@ -16,6 +15,9 @@ use crate::plan::{Pattern, anything, matches};
 pub struct Import {
     /// Names it on each Service that comes of it.
     pub name: String,
+    /// In which ensemble.
+    #[serde(default)]
+    pub ensemble: EnsembleName,
     /// How instances are written there.
     pub format: Format,
     /// Where they are: services or interfaces are its children.
@@ -125,7 +127,7 @@ impl Import {
     /// They could not be those of a label and a namespace, or nothing could be let in.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         for (key, text) in [("name", &self.name), ("namespace", &self.namespace)] {
-            if !names::is_label(text) {
+            if !is_label(text) {
                 let rule = "is no DNS label: lower-case letters, digits and '-', 63 at most";
                 return Err((key, format!("{text:?} {rule}")));
             }

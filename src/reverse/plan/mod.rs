@@ -18,7 +18,7 @@ mod tests;
 pub use change::{Change, Plan, plan};
 pub use claims::{Claim, Claims};
 pub use import::{Import, Inadmissible, PortError, PortRange};
-pub use names::{is_label, service_name, slice_name};
+pub use names::{service_name, slice_name};
 pub use pack::{Members, SLICE_ENDPOINTS, pack};
 pub use registry::{Backends, Directory, Finding, Leaf, Registry, Source};
 pub use state::{EndpointsThere, OurService, ServiceThere, SliceThere, State, Version};

@@ -2,10 +2,8 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::model::Family;
+use crate::model::{Family, MAX_LABEL as MAX, is_label};
 
-/// The longest name of a Service.
-const MAX: usize = 63;
 /// Digits of the hash that tells changed names apart.
 const HASH: usize = 10;
 
@@ -47,16 +45,6 @@ pub fn slice_name(service: &str, family: Family, port: u16, number: usize) -> St
         Family::Fqdn => "fqdn",
     };
     format!("{service}-{family}-{port}-{number}")
-}
-
-/// A DNS label as of RFC 1123.
-#[must_use]
-pub fn is_label(text: &str) -> bool {
-    let is_edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= MAX
-        && text.starts_with(is_edge)
-        && text.ends_with(is_edge)
-        && text.chars().all(|c| is_edge(c) || c == '-')
 }
 
 /// Kubernetes' `ValidateServiceName`: a label as of RFC 1035, that is, it begins with a letter.
