@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::wanted::Wanted;
 use crate::format::Format;
 use crate::model::{ServiceKey, ZnodePath};
 use crate::plan::{Desired, FilledAs};
@@ -15,8 +16,7 @@ use crate::plan::{Desired, FilledAs};
 #[derive(Debug, Default)]
 pub(super) struct Filled {
     directories: BTreeMap<ZnodePath, Directory>,
-    /// What each Service wants.
-    wanted: BTreeMap<ServiceKey, BTreeSet<ZnodePath>>,
+    wanted: Wanted,
     /// Has each Service of the first list said what it wants?
     all_planned: bool,
     /// Services for which something has changed.
@@ -49,16 +49,11 @@ impl Filled {
             let directory = self.directories.entry(path.clone()).or_default();
             directory.users.insert(key.clone(), *format);
         }
-        let wanted: BTreeSet<_> = desired.formats.keys().cloned().collect();
-        let before = match wanted.is_empty() {
-            true => self.wanted.remove(key),
-            false => self.wanted.insert(key.clone(), wanted.clone()),
-        };
-        for path in before.unwrap_or_default().difference(&wanted) {
-            if let Some(directory) = self.directories.get_mut(path) {
+        for path in self.wanted.replace(key, desired.formats.keys().cloned().collect()) {
+            if let Some(directory) = self.directories.get_mut(&path) {
                 directory.users.remove(key);
             }
-            self.settle(path);
+            self.settle(&path);
         }
         for (path, format) in &desired.formats {
             // It may have wanted another one until now.

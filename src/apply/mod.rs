@@ -22,6 +22,7 @@ mod queue;
 mod record;
 mod rehearsal;
 mod subject;
+mod wanted;
 mod write;
 
 pub use bridge::{Bridge, BridgeError, Status};

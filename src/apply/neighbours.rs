@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::wanted::Wanted;
 use crate::format::Registered;
 use crate::model::{Holds, ServiceKey, ZnodePath};
 use crate::plan::{Beside, Desired, FilledAs, Others, Roots};
@@ -24,7 +25,7 @@ pub(super) struct Neighbours {
     /// Those that a Service has wanted since this process leads. They stay watched, and so they stay here.
     directories: BTreeMap<ZnodePath, Directory>,
     /// What each Service wants.
-    wanted: BTreeMap<ServiceKey, BTreeSet<ZnodePath>>,
+    wanted: Wanted,
     /// Znodes to look at, or that somebody looks at.
     doubts: BTreeMap<ZnodePath, Doubt>,
     queued: BTreeSet<ZnodePath>,
@@ -65,7 +66,7 @@ impl Neighbours {
         Neighbours {
             roots,
             directories: BTreeMap::new(),
-            wanted: BTreeMap::new(),
+            wanted: Wanted::default(),
             doubts: BTreeMap::new(),
             queued: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -105,12 +106,8 @@ impl Neighbours {
                 directory.is_held = true;
             }
         }
-        let before = match wanted.is_empty() {
-            true => self.wanted.remove(key),
-            false => self.wanted.insert(key.clone(), wanted.clone()),
-        };
-        for path in before.unwrap_or_default().difference(&wanted) {
-            if let Some(directory) = self.directories.get_mut(path) {
+        for path in self.wanted.replace(key, wanted) {
+            if let Some(directory) = self.directories.get_mut(&path) {
                 directory.users.remove(key);
                 directory.is_held &= !directory.users.is_empty();
             }
