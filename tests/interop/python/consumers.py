@@ -158,8 +158,10 @@ class Scenario(Cluster):
     def unmatched(self):
         """The failed calls to addresses that the Kubernetes client called at the same time without a failure."""
         excuses = [(sent, address) for sent, address, _ in self.failures("direct")]
+        left = {address: at for at, address in (line.split() for line in self.lines("direct", "left"))}
         return [
-            f"{name} at {sent} to {address}: {why}" for name in self.calling for sent, address, why in self.failures(name)
+            f"{name} at {sent} to {address} (not ready since {left.get(address, 'never')}): {why}"
+            for name in self.calling for sent, address, why in self.failures(name)
             if not any(there == address and abs(then - sent) <= WINDOW_MS for then, there in excuses)
             and not self.is_slow(sent, address, why)
         ]

@@ -1,7 +1,9 @@
-//! As clients before ZooKeeper 3.6 do it: a list that leaves a watch, and a new list when that fires.
+//! As clients before ZooKeeper 3.6 do it: a list that leaves a watch, and a new list when that fires. All leaves are
+//! asked for at once, as Curator's caches do.
 
 use std::collections::BTreeSet;
 
+use futures::future::try_join_all;
 use tokio_zookeeper::ZooKeeper;
 
 use crate::{Seen, address};
@@ -13,14 +15,11 @@ pub(crate) async fn follow(server: &str, directory: &str, mut seen: Seen) -> any
         let Some((changed, children)) = client.with_watcher().get_children(directory).await? else {
             anyhow::bail!("there is no {directory}");
         };
-        let mut addresses = BTreeSet::new();
-        for child in children {
-            // What is gone since it was listed is gone.
-            if let Some((data, _)) = client.get_data(&format!("{directory}/{child}")).await? {
-                addresses.insert(address(&data)?);
-            }
-        }
-        seen.read(addresses)?;
+        let paths: Vec<_> = children.into_iter().map(|child| format!("{directory}/{child}")).collect();
+        let found = try_join_all(paths.iter().map(|path| client.get_data(path))).await?;
+        // What is gone since it was listed is gone.
+        let addresses = found.into_iter().flatten().map(|(data, _)| address(&data));
+        seen.read(addresses.collect::<Result<BTreeSet<_>, _>>()?)?;
         changed.await?;
     }
 }
