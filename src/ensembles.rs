@@ -185,18 +185,24 @@ impl Ensemble {
             leadership: leadership.clone(),
         };
         let (client, instruments) = (self.client.clone(), self.instruments.clone());
-        let events = instruments.events(client.clone());
         let importer = Importer::new(
             &self.config,
             self.pool.ensemble.clone(),
             client.clone(),
             leadership,
             &self.namespace,
-            events,
+            instruments.clone(),
             self.imports.clone(),
         );
-        let bridge =
-            Bridge::new(self.rules.clone(), self.roots.clone(), client.clone(), pool, instruments.clone());
+        let audit = self.config.zookeeper.audit_interval;
+        let bridge = Bridge::new(
+            self.rules.clone(),
+            self.roots.clone(),
+            client.clone(),
+            pool,
+            audit,
+            instruments.clone(),
+        );
         let bridge = bridge.under(self.config.policy);
         let (pool, nodes) = (bridge.pool(), bridge.needs_nodes());
         let forward = async {

@@ -9,16 +9,18 @@ use futures::{FutureExt, Stream, StreamExt};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use zk_wire::codes::EventType;
 use zk_wire::ids::SessionId;
 use zk_wire::reply::WatcherEvent;
 
+use super::audit::Audit;
 use super::events::Events;
 use super::filled::Filled;
-use super::ledger::{Counts, Doubt, Ledger};
-use super::metrics::Instruments;
+use super::ledger::{Counts, Doubt, Drift, Ledger};
+use super::metrics::{Direction, Instruments};
 use super::neighbours::Neighbours;
 use super::record::Notes;
 use super::write::{End, Outcome, write};
@@ -34,6 +36,7 @@ pub struct Bridge {
     rules: watch::Receiver<Rules>,
     roots: Roots,
     policy: Policy,
+    audit: Audit,
     pool: PoolStart,
     events: Events,
     instruments: Instruments,
@@ -52,6 +55,7 @@ struct Leader {
     ledger: Ledger,
     neighbours: Neighbours,
     filled: Filled,
+    audit: Audit,
     is_synced: bool,
     /// Has everything that was there at first been written, as far as it could be?
     is_settled: bool,
@@ -167,18 +171,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Bridge {
     /// A bridge that has not looked at anything yet, to the ensemble whose these instruments are. Rules may change at any
-    /// time; but nodes are watched only if a rule needs them when it starts.
+    /// time; but nodes are watched only if a rule needs them when it starts. Each `audit` what it has written is read
+    /// again.
     #[must_use]
     pub fn new(
         rules: watch::Receiver<Rules>,
         roots: Roots,
         client: Client,
         pool: PoolStart,
+        audit: Duration,
         instruments: Instruments,
     ) -> Self {
         let events = instruments.events(client);
-        let policy = Policy::default();
-        Bridge { rules, roots, policy, pool, events, instruments, started: watch::Sender::default() }
+        let (policy, audit) = (Policy::default(), Audit::every(audit));
+        Bridge { rules, roots, policy, audit, pool, events, instruments, started: watch::Sender::default() }
     }
 
     /// It may do no more than this allows.
@@ -210,7 +216,7 @@ impl Bridge {
         observe: impl Fn() -> S,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules: mut new_rules, roots, policy, pool, events, instruments, started: pool_started } =
+        let Bridge { rules: mut new_rules, roots, policy, audit, pool, events, instruments, started: told } =
             self;
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observe());
@@ -241,13 +247,14 @@ impl Bridge {
             Err(PoolError::Fenced) => return Err(BridgeError::Fenced),
             Err(error) => return Err(BridgeError::Start(error)),
         };
-        pool_started.send_replace(Some(pool.clone()));
+        told.send_replace(Some(pool.clone()));
         observations.set(observe());
         let rules = new_rules.borrow_and_update().of(&instruments.ensemble);
         let leader = Leader {
             ledger: Ledger::new(roots.clone(), inherited).under(policy),
             neighbours: Neighbours::new(roots.clone()),
             filled: Filled::default(),
+            audit,
             rules,
             new_rules,
             roots,
@@ -283,6 +290,8 @@ impl Leader {
         // However this ends, the sessions are let go of.
         let _let_go = self.pool.drop_guard();
         let mut tell = tokio::time::interval(STATUS_INTERVAL);
+        let mut audit = tokio::time::interval(self.audit.tick());
+        audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pool = self.pool.clone();
         let mut pool_ended = std::pin::pin!(pool.ended());
         let ended = loop {
@@ -322,6 +331,7 @@ impl Leader {
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
                 _ = tell.tick() => self.tell(),
+                _ = audit.tick() => self.audit(),
             }
         };
         if ended.is_ok() {
@@ -505,8 +515,8 @@ impl Leader {
     }
 
     fn written(&mut self, Written { key, heard, outcome }: Written) -> End {
-        let Outcome { companions, listed, settled, refusals, end } = outcome;
-        self.instruments.apply.written(end, heard.map(|heard| heard.elapsed()));
+        let Outcome { companions, listed, settled, refusals, end, wrote } = outcome;
+        self.instruments.apply.written(wrote, end, heard.map(|heard| heard.elapsed()));
         if end == End::Fenced {
             return end;
         }
@@ -556,6 +566,14 @@ impl Leader {
         }
     }
 
+    /// Reads again what should be as it is known, however quiet the watches are.
+    fn audit(&mut self) {
+        let share = self.audit.share(self.ledger.audited(), self.started.elapsed());
+        if self.is_settled && share > 0 {
+            self.audit.after = self.ledger.audit(self.audit.after.as_ref(), share);
+        }
+    }
+
     fn seen(&mut self, seen: Seen) {
         match seen {
             Seen::Leaves(looks) => {
@@ -600,10 +618,13 @@ impl Leader {
                 // It expired while the answer was under way.
                 look = Look::Failed;
             }
-            if self.ledger.looked(&doubt, look) {
-                self.instruments.apply.repairs.inc();
-                let path = &doubt.suspect.path;
-                tracing::warn!(%path, "a znode of ours was changed by somebody else; repairing");
+            let Some(drift) = self.ledger.looked(&doubt, look) else { continue };
+            self.instruments.apply.repairs.inc();
+            let path = &doubt.suspect.path;
+            tracing::warn!(%path, "a znode of ours was changed by somebody else; repairing");
+            if drift == Drift::Unheard {
+                self.instruments.unheard(Direction::Forward);
+                tracing::warn!(%path, "no watch told of that before the audit saw it");
             }
         }
     }

@@ -13,7 +13,9 @@ use zk_wire::stat::Stat;
 
 use super::record::Verb;
 use crate::model::{Companion, Holds, ZnodePath};
-use crate::session::{Look, Note, PlaceError, Sessions, Sighting, Tree, WriteError, Znode, stranger};
+use crate::session::{
+    Ensured, Look, Note, PlaceError, Sessions, Sighting, Tree, WriteError, Znode, stranger,
+};
 
 /// Something that would be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +101,14 @@ impl Sessions for &Imagined {
 
     fn release(&self, _: SessionId, _: &ZnodePath) {}
 
-    async fn ensure(&self, Companion { path, holds }: &Companion) -> Result<Vec<String>, WriteError> {
+    async fn ensure(&self, Companion { path, holds }: &Companion) -> Result<Ensured, WriteError> {
         let mut state = self.lock();
+        let written = state.writes.len();
+        let mut names = Vec::new();
         match state.tree.znodes.get(path).map(|znode| znode.data.clone()) {
             _ if *holds == Holds::Anything => {
                 state.ensure_directory(path);
-                return Ok(state.tree.children(path).map(|(child, _)| child.name().to_owned()).collect());
+                names = state.tree.children(path).map(|(child, _)| child.name().to_owned()).collect();
             }
             // What may not be read is taken to be as it must be.
             Some(found) => {
@@ -121,7 +125,7 @@ impl Sessions for &Imagined {
                 state.writes.push(Write::Companion(path.clone()));
             }
         }
-        Ok(Vec::new())
+        Ok(Ensured { wrote: state.writes.len() > written, names })
     }
 
     fn leaf_acl(&self) -> &[Acl] {

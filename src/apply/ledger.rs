@@ -54,6 +54,8 @@ struct Leaf {
     writing: bool,
     /// Something happened that only a look can settle.
     suspect: bool,
+    /// Nothing was heard of it: it is an audit that looks.
+    unheard: bool,
     /// The session whose answer was lost.
     via: Option<SessionId>,
     /// Somebody looks.
@@ -114,6 +116,15 @@ pub(super) enum Settled {
     Moved,
     /// The answer of this session was lost.
     Unknown(SessionId),
+}
+
+/// Somebody else has changed what is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drift {
+    /// As we had heard.
+    Heard,
+    /// No watch told of it before an audit saw it.
+    Unheard,
 }
 
 /// A leaf to look at.
@@ -329,6 +340,33 @@ impl Ledger {
         }
     }
 
+    /// How many paths a turn of the audit has.
+    pub(super) fn audited(&self) -> usize {
+        self.leaves.len() + self.companions.len()
+    }
+
+    /// Has the next paths looked at as if something had been heard of them; companions are made sure of, watched and
+    /// listed again. `after` is where the audit was, and the answer is where it is; `None` at the end of a turn, when
+    /// the sessions' lists are wanted too.
+    pub(super) fn audit(&mut self, after: Option<&ZnodePath>, most: usize) -> Option<ZnodePath> {
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let leaves = self.leaves.range::<ZnodePath, _>(from).map(|(path, _)| path).take(most);
+        let companions = self.companions.range::<ZnodePath, _>(from).map(|(path, _)| path).take(most);
+        let next: BTreeSet<ZnodePath> = leaves.chain(companions).cloned().collect();
+        let mut last = None;
+        for path in next.into_iter().take(most) {
+            let is_quiet = |leaf: &Leaf| !leaf.suspect && !leaf.writing && !leaf.looking;
+            let is_unheard = self.leaves.get(&path).is_some_and(is_quiet);
+            self.deleted(path.as_str());
+            if is_unheard && let Some(leaf) = self.leaves.get_mut(&path) {
+                leaf.unheard = true;
+            }
+            last = Some(path);
+        }
+        self.wants_lists |= most > 0 && last.is_none();
+        last
+    }
+
     /// A session's connection is back: what waited for it need not wait any longer.
     pub(super) fn resumed(&mut self) {
         self.wants_lists = true;
@@ -407,13 +445,13 @@ impl Ledger {
         doubts
     }
 
-    /// What a look found. `true` if somebody else has changed what is ours.
-    pub(super) fn looked(&mut self, doubt: &Doubt, look: Look) -> bool {
+    /// What a look found, if it is that somebody else has changed what is ours.
+    pub(super) fn looked(&mut self, doubt: &Doubt, look: Look) -> Option<Drift> {
         let path = &doubt.suspect.path;
-        let Some(leaf) = self.leaves.get_mut(path) else { return false };
+        let leaf = self.leaves.get_mut(path)?;
         leaf.looking = false;
         if leaf.writing {
-            return false;
+            return None;
         }
         let found = match look {
             _ if leaf.generation != doubt.generation => None,
@@ -425,10 +463,11 @@ impl Ledger {
         let Some(found) = found else {
             self.queue_suspect(path);
             self.drop_if_idle(path);
-            return false;
+            return None;
         };
         leaf.suspect = false;
         leaf.via = None;
+        let drift = if std::mem::take(&mut leaf.unheard) { Drift::Unheard } else { Drift::Heard };
         let before = std::mem::replace(&mut leaf.there, found);
         let is_changed = before != leaf.there;
         let holder = leaf.holder.clone();
@@ -441,7 +480,7 @@ impl Ledger {
             }
             self.push(holder);
         }
-        was_ours
+        was_ours.then_some(drift)
     }
 
     /// What is refused now, if that is news for the Service's owners: before, and now.
@@ -672,6 +711,7 @@ impl Ledger {
             self.generation += 1;
             leaf.generation = self.generation;
             leaf.suspect = true;
+            leaf.unheard = false;
         }
         self.queue_suspect(&path);
     }

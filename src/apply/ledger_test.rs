@@ -104,9 +104,41 @@ fn what_a_stranger_deletes_is_looked_at_and_published_again() {
     ledger.deleted(leaf(1).as_str());
     let doubts = ledger.take_doubts(100);
     assert_eq!(doubts[0].suspect, Suspect { path: leaf(1), believed: Some(owned(A, 1)), via: None });
-    assert!(ledger.looked(&doubts[0], Look::Absent));
+    assert_eq!(ledger.looked(&doubts[0], Look::Absent), Some(Drift::Heard));
     assert_eq!(due(&mut ledger), ["a"]);
     assert_eq!(lasts(publish(&mut ledger, "a", &[1]).unwrap().changes.creates.into_keys()), ["1:80"]);
+}
+
+#[test]
+fn an_audit_comes_to_every_path_in_turn_and_tells_what_no_watch_told() {
+    let mut ledger = synced(&[], &["a"]);
+    publish(&mut ledger, "a", &[1, 2, 3]);
+    assert_eq!(ledger.audited(), 4);
+    assert!(!ledger.take_wants_lists() || ledger.all_planned());
+    // The directory first: it is made sure of, and watched, by whoever wants it.
+    let mut at = ledger.audit(None, 2);
+    assert_eq!(at, Some(leaf(1)));
+    assert_eq!(due(&mut ledger), ["a"]);
+    assert_eq!(ledger.plan(&key("a"), desired(&[1, 2, 3])).unwrap().changes.companions.len(), 1);
+    let companions = desired(&[]).companions;
+    ledger.written(&key("a"), companions, &BTreeMap::new(), BTreeSet::new(), false, |_| true);
+    let doubts = ledger.take_doubts(100);
+    assert_eq!(ledger.looked(&doubts[0], Look::Absent), Some(Drift::Unheard));
+    assert_eq!(due(&mut ledger), ["a"]);
+    publish(&mut ledger, "a", &[1, 2, 3]);
+    let mut seen = Vec::new();
+    while let Some(path) = ledger.audit(at.as_ref(), 1) {
+        seen.push(path.clone());
+        at = Some(path);
+    }
+    assert_eq!(lasts(seen), ["2:80", "3:80"]);
+    assert!(ledger.take_wants_lists());
+    // What is heard while somebody looks counts as heard.
+    ledger.deleted(leaf(2).as_str());
+    let doubts = ledger.take_doubts(100);
+    assert_eq!(lasts(doubts.iter().map(|doubt| doubt.suspect.path.clone())), ["2:80", "3:80"]);
+    assert_eq!(ledger.looked(&doubts[0], Look::Absent), Some(Drift::Heard));
+    assert_eq!(ledger.looked(&doubts[1], Look::Ours(owned(A, 1))), None);
 }
 
 #[test]
@@ -168,14 +200,14 @@ fn a_look_that_began_before_a_write_is_void() {
     let before = ledger.take_doubts(100);
     publish(&mut ledger, "a", &[2]);
     publish(&mut ledger, "a", &[1, 2]);
-    assert!(!ledger.looked(&before[0], Look::Absent));
+    assert_eq!(ledger.looked(&before[0], Look::Absent), None);
     assert_eq!(ledger.take_doubts(100), []);
     assert_eq!(ledger.plan(&key("a"), desired(&[1, 2])), None);
     // And one that began before a write that is under way.
     ledger.deleted(leaf(1).as_str());
     let before = ledger.take_doubts(100);
     ledger.plan(&key("a"), desired(&[2])).unwrap();
-    assert!(!ledger.looked(&before[0], Look::Absent));
+    assert_eq!(ledger.looked(&before[0], Look::Absent), None);
     ledger.written(&key("a"), BTreeSet::new(), &BTreeMap::new(), BTreeSet::new(), true, |_| true);
     assert_eq!(look(&mut ledger, &Look::Ours(owned(A, 1))), [leaf(1)]);
 }
@@ -389,9 +421,9 @@ fn a_leaf_is_looked_at_once_at_a_time_and_again_if_something_happened_meanwhile(
     ledger.gap();
     assert_eq!(ledger.take_doubts(100), []);
     assert_eq!(ledger.counts().pending, 2);
-    assert!(!ledger.looked(&first[0], Look::Ours(owned(A, 1))));
+    assert_eq!(ledger.looked(&first[0], Look::Ours(owned(A, 1))), None);
     let second = ledger.take_doubts(100);
-    assert!(ledger.looked(&second[0], Look::Absent));
+    assert_eq!(ledger.looked(&second[0], Look::Absent), Some(Drift::Heard));
     assert_eq!(ledger.counts().znodes, 0);
     assert_eq!(due(&mut ledger), ["a"]);
 }
@@ -446,6 +478,11 @@ enum Step {
     Gap,
     List,
     Expire,
+    /// The audit goes on by so much.
+    Audit(usize),
+    /// As above, and no watch tells.
+    DeletesUnheard(u8),
+    LeavesUnheard(u8),
     /// Another leader begins; what was under way was carried out or not.
     Restart {
         carried_out: bool,
@@ -469,6 +506,7 @@ fn calm() -> impl Strategy<Value = Step> {
         4 => Just(Step::Look),
         4 => prop::bool::ANY.prop_map(|fresh| Step::Answered { fresh }),
         1 => Just(Step::List),
+        1 => (1usize..4).prop_map(Step::Audit),
         1 => prop::bool::ANY.prop_map(|carried_out| Step::Restart { carried_out }),
     ]
 }
@@ -480,6 +518,8 @@ fn rough() -> impl Strategy<Value = Step> {
         1 => (0u8..8).prop_map(Step::Deletes),
         1 => (0u8..8).prop_map(Step::Registers),
         1 => (0u8..8).prop_map(Step::Leaves),
+        1 => (0u8..8).prop_map(Step::DeletesUnheard),
+        1 => (0u8..8).prop_map(Step::LeavesUnheard),
         1 => Just(Step::Gap),
         1 => Just(Step::Expire),
     ]
@@ -491,6 +531,7 @@ struct World {
     tree: BTreeMap<ZnodePath, Option<Owned>>,
     session: i64,
     zxid: i64,
+    audited: Option<ZnodePath>,
     wants: [Vec<u8>; 3],
     writes: Vec<(ServiceKey, Change)>,
     looks: Vec<(Doubt, Look)>,
@@ -507,6 +548,7 @@ impl World {
             tree: BTreeMap::new(),
             session: 1,
             zxid: 1,
+            audited: None,
             wants: Default::default(),
             writes: Vec::new(),
             looks: Vec::new(),
@@ -580,6 +622,13 @@ impl World {
                     self.ledger.deleted(variant(last).as_str());
                 }
             }
+            Step::DeletesUnheard(last) => drop(self.tree.remove(&variant(last))),
+            Step::LeavesUnheard(last) => {
+                if self.tree.get(&variant(last)) == Some(&None) {
+                    self.tree.remove(&variant(last));
+                }
+            }
+            Step::Audit(most) => self.audited = self.ledger.audit(self.audited.as_ref(), most),
             Step::Gap => {
                 self.tree.clear();
                 self.ledger.gap();
@@ -724,7 +773,7 @@ fn note(
 
 proptest! {
     /// However writes, lost answers, looks, strangers, gaps and expiries interleave: once nothing more
-    /// happens, exactly what is wanted is there, once, unless a stranger has it; nothing else of ours is;
+    /// happens, and an audit has gone round, exactly what is wanted is there, once, unless a stranger has it; nothing else of ours is;
     /// and then nothing is written any more.
     #[test]
     fn it_comes_to_rest_where_it_should(steps in prop::collection::vec(rough(), 0..60)) {
@@ -733,6 +782,11 @@ proptest! {
             world.take(step);
         }
         world.settle();
+        world.audited = None;
+        for _ in 0..=world.ledger.audited() {
+            world.take(Step::Audit(1));
+            world.settle();
+        }
         let wanted: BTreeSet<_> = world.wants.iter().flatten().map(|&index| variant(index)).collect();
         for path in &wanted {
             prop_assert!(world.tree.contains_key(path), "{path} is missing");

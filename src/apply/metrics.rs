@@ -48,6 +48,8 @@ pub(super) struct ApplyMetrics {
     pub(super) refusals: CounterBy<Reason>,
     /// Events about Services.
     pub(super) events: CounterBy<Told>,
+    /// What an audit saw before a watch told of it.
+    unheard: CounterBy<Direction>,
 }
 
 /// What a look found.
@@ -66,6 +68,27 @@ pub(super) enum Told {
     Failed,
     /// Too many are under way; the log has it.
     Dropped,
+}
+
+/// Which side was read again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Direction {
+    /// What we have written.
+    Forward,
+    /// What we import.
+    Reverse,
+}
+
+impl Label for Direction {
+    const NAME: &'static str = "direction";
+    const ALL: &'static [Self] = &[Direction::Forward, Direction::Reverse];
+
+    fn value(self) -> &'static str {
+        match self {
+            Direction::Forward => "forward",
+            Direction::Reverse => "reverse",
+        }
+    }
 }
 
 impl Label for End {
@@ -143,14 +166,27 @@ impl Default for ApplyMetrics {
                 "What was asked for and is not published, counted when it comes up.",
             ),
             events: CounterBy::new("zoobridge_events_total", "Events about Services."),
+            unheard: CounterBy::new(
+                "zoobridge_audit_finds_total",
+                "Znodes of ours, and imported directories, that had changed without a watch having told of it.",
+            ),
         }
     }
 }
 
 impl ApplyMetrics {
     fn register(&self, registry: &Registry) {
-        let ApplyMetrics { plans, writes, write_seconds, visible_seconds, looks, repairs, refusals, events } =
-            self;
+        let ApplyMetrics {
+            plans,
+            writes,
+            write_seconds,
+            visible_seconds,
+            looks,
+            repairs,
+            refusals,
+            events,
+            unheard,
+        } = self;
         register(registry, plans.clone());
         register(registry, repairs.clone());
         register(registry, write_seconds.clone());
@@ -159,11 +195,14 @@ impl ApplyMetrics {
         looks.register(registry);
         refusals.register(registry);
         events.register(registry);
+        unheard.register(registry);
     }
 
-    /// A change was written. `since` it was heard of so much time has passed.
-    pub(super) fn written(&self, end: End, since: Option<Duration>) {
-        self.writes.inc(end);
+    /// A change was written, or was to be. `since` it was heard of so much time has passed.
+    pub(super) fn written(&self, wrote: bool, end: End, since: Option<Duration>) {
+        if wrote || end != End::Done {
+            self.writes.inc(end);
+        }
         if let (End::Done, Some(since)) = (end, since) {
             self.visible_seconds.observe(since.as_secs_f64());
         }
@@ -216,6 +255,11 @@ impl Instruments {
     pub(crate) fn events(&self, client: kube::Client) -> super::Events {
         let (told, refusals) = (self.apply.events.clone(), self.apply.refusals.clone());
         super::Events::new(client, &self.ensemble, told, refusals)
+    }
+
+    /// An audit saw what no watch had told of.
+    pub(crate) fn unheard(&self, direction: Direction) {
+        self.apply.unheard.inc(direction);
     }
 
     /// What the bridge is doing, now and later.

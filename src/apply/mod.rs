@@ -11,6 +11,7 @@
 //! One task owns all state, and its ledger decides; each Service has at most one change under way. In the
 //! steady state nothing is written on either side.
 
+mod audit;
 mod bridge;
 mod events;
 mod filled;
@@ -28,6 +29,7 @@ mod write;
 pub use bridge::{Bridge, BridgeError, Status};
 pub(crate) use events::{Events, reference};
 pub use imagined::Write;
+pub(crate) use metrics::Direction;
 pub use metrics::Instruments;
 pub(crate) use queue::Queue;
 pub use record::{Object, Record, Verb, Written};

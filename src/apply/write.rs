@@ -17,7 +17,7 @@ use super::ledger::{Change, Settled};
 use super::record::Notes;
 use crate::model::{Companion, Holds, ZnodePath};
 use crate::plan::{Op, Refusal, Step, Steps, steps};
-use crate::session::{Owned, PlaceError, Sessions, WriteError};
+use crate::session::{Ensured, Owned, PlaceError, Sessions, WriteError};
 
 /// What became of a change.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Outcome {
     pub(super) refusals: BTreeSet<Refusal>,
     /// How it ended.
     pub(super) end: End,
+    /// Was anything written? Not if all companions were as they must be, and there was nothing else to do.
+    pub(super) wrote: bool,
 }
 
 /// How a change ended.
@@ -115,7 +117,8 @@ impl<S: Sessions> Writer<S> {
     /// A companion that the server refuses blocks what needs it, and nothing else.
     async fn ensure(&mut self, companion: Companion) -> Result<(), Stop> {
         match self.sessions.ensure(&companion).await {
-            Ok(names) => {
+            Ok(Ensured { wrote, names }) => {
+                self.outcome.wrote |= wrote;
                 if companion.holds == Holds::Anything {
                     self.outcome.listed.insert(companion.path.clone(), names);
                 }
@@ -220,6 +223,7 @@ impl<S: Sessions> Writer<S> {
             let requests = ops.iter().flat_map(|placed| placed.requests(acl)).collect();
             match self.sessions.write(session, requests, note).await {
                 Ok(results) => {
+                    self.outcome.wrote = true;
                     let mut results = results.as_slice();
                     for placed in ops.drain(..) {
                         let (of_this, rest) = results.split_at(placed.op.paths().count().min(results.len()));

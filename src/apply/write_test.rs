@@ -44,11 +44,11 @@ impl Sessions for &Script {
         &[]
     }
 
-    async fn ensure(&self, companion: &Companion) -> Result<Vec<String>, WriteError> {
+    async fn ensure(&self, companion: &Companion) -> Result<Ensured, WriteError> {
         self.say(format!("ensure {}", companion.path));
         match self.refused.contains(companion) {
             true => Err(WriteError::Refused(RequestError::Refused(ErrorCode::NoAuth))),
-            false => Ok(Vec::new()),
+            false => Ok(Ensured::default()),
         }
     }
 

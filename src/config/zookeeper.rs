@@ -22,6 +22,10 @@ pub struct ZooKeeper {
     #[serde(default = "default_session_timeout", deserialize_with = "duration")]
     #[schemars(with = "String")]
     pub session_timeout: Duration,
+    /// How long it takes to read everything once more that watches should have told of.
+    #[serde(default = "default_audit_interval", deserialize_with = "duration")]
+    #[schemars(with = "String")]
+    pub audit_interval: Duration,
     /// A file with `user:password` for `addauth digest`, one a line.
     #[serde(default)]
     pub digest_file: Option<PathBuf>,
@@ -38,6 +42,10 @@ pub struct ZooKeeper {
 
 fn default_session_timeout() -> Duration {
     Duration::from_secs(30)
+}
+
+fn default_audit_interval() -> Duration {
+    Duration::from_secs(600)
 }
 
 impl ZooKeeper {
@@ -66,6 +74,13 @@ impl ZooKeeper {
                 "sessionTimeout",
                 format!("{:?}", self.session_timeout),
                 "is not between 2s and 1h",
+            );
+        }
+        if !(Duration::from_secs(10)..=Duration::from_secs(24 * 3600)).contains(&self.audit_interval) {
+            return wrong(
+                "auditInterval",
+                format!("{:?}", self.audit_interval),
+                "is not between 10s and 24h",
             );
         }
         match &self.tls {

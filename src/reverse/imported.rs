@@ -38,7 +38,11 @@ impl Imported {
     /// # Errors
     /// They cannot be listed.
     pub async fn find(client: &Client, config: &Config, namespace: &str) -> Result<Imported, ImportedError> {
-        let identity = Identity::of(config, namespace);
+        Self::of(client, &Identity::of(config, namespace)).await
+    }
+
+    /// Those of this bridge.
+    pub(super) async fn of(client: &Client, identity: &Identity) -> Result<Imported, ImportedError> {
         let services = Api::<Service>::all(client.clone());
         let listed = services.list(&ListParams::default().labels(&identity.selector())).await;
         let listed = listed.map_err(|error| ImportedError::List(said(&error)))?;

@@ -14,13 +14,14 @@ use tracing::Instrument;
 use zk_wire::ids::SessionId;
 
 use super::cluster::{Cluster, Observation, observations};
+use super::imported::Imported;
 use super::objects::Identity;
 use super::plan::{Claims, Finding, Import, Refused, Registry, ServiceThere, Version, plan};
 use super::watcher::{self, Seen};
 use super::writer::{WriteError, Written, write};
-use crate::apply::{Events, Queue, reference};
+use crate::apply::{Direction, Events, Instruments, Queue, reference};
 use crate::config::Config;
-use crate::model::{ServiceKey, ZnodePath};
+use crate::model::{EnsembleName, ServiceKey, ZnodePath};
 use crate::session::{Ensemble, Leadership, Pool};
 
 /// The reverse direction: what is registered in ZooKeeper into Kubernetes' Services.
@@ -30,10 +31,13 @@ use crate::session::{Ensemble, Leadership, Pool};
 pub struct Importer {
     ensemble: Ensemble,
     imports: Vec<Import>,
+    /// Is there no import in any ensemble, and is this the one that sees to what earlier ones have left?
+    sees_to_what_is_left: bool,
+    audit: Duration,
     identity: Identity,
     client: Client,
     leadership: Leadership,
-    events: Events,
+    instruments: Instruments,
     status: watch::Sender<ImportStatus>,
 }
 
@@ -72,6 +76,7 @@ struct Running {
     identity: Identity,
     client: Client,
     leadership: Leadership,
+    instruments: Instruments,
     events: Events,
     pool: Option<Pool>,
     registries: Vec<Registry>,
@@ -110,22 +115,25 @@ impl Importer {
         client: Client,
         leadership: Leadership,
         namespace: &str,
-        events: Events,
+        instruments: Instruments,
         status: watch::Sender<ImportStatus>,
     ) -> Self {
         let imports = config.imports.iter().filter(|import| import.ensemble == config.ensemble);
         Importer {
             ensemble,
             imports: imports.cloned().collect(),
+            sees_to_what_is_left: config.imports.is_empty() && config.ensemble == EnsembleName::default(),
+            audit: config.zookeeper.audit_interval,
             identity: Identity::of(config, namespace),
             client,
             leadership,
-            events,
+            instruments,
             status,
         }
     }
 
-    /// Stands by until the pool has started, then imports until stopped. Without imports it does nothing.
+    /// Stands by until the pool has started, then imports until stopped. Without imports it only deletes the Services
+    /// of those that are no more.
     ///
     /// # Errors
     /// See [`ImportError`].
@@ -134,17 +142,19 @@ impl Importer {
         mut pool: watch::Receiver<Option<Pool>>,
         stop: CancellationToken,
     ) -> Result<(), ImportError> {
-        let Importer { ensemble, imports, identity, client, leadership, events, status } = self;
-        if imports.is_empty() {
+        if self.imports.is_empty() && !self.has_left(pool.clone(), &stop).await {
             stop.cancelled().await;
             return Ok(());
         }
+        let Importer { ensemble, imports, audit, identity, client, leadership, instruments, status, .. } =
+            self;
         let (seen_tx, mut seen) = mpsc::channel(FINDINGS);
         let mut watching = JoinSet::new();
         let mut watch = Some((ensemble, imports.clone(), seen_tx));
         let mut observations = std::pin::pin!(observations(&client, &imports));
         let mut running = Running {
-            events,
+            events: instruments.events(client.clone()),
+            instruments,
             cluster: Cluster::new(identity.clone(), &imports),
             registries: imports.into_iter().map(Registry::new).collect(),
             identity,
@@ -172,7 +182,7 @@ impl Importer {
                     Ok(()) => {
                         let started = pool.borrow_and_update().clone();
                         if let Some((ensemble, imports, seen)) = watch.take_if(|_| started.is_some()) {
-                            watching.spawn(watcher::watch(ensemble, imports, seen).in_current_span());
+                            watching.spawn(watcher::watch(ensemble, imports, audit, seen).in_current_span());
                         }
                         running.start(started);
                     }
@@ -203,6 +213,37 @@ impl Importer {
     }
 }
 
+impl Importer {
+    /// Are there Services of imports that are no more? Asked once this process leads.
+    async fn has_left(&self, mut pool: watch::Receiver<Option<Pool>>, stop: &CancellationToken) -> bool {
+        if !self.sees_to_what_is_left {
+            return false;
+        }
+        let asking = async {
+            if pool.wait_for(Option::is_some).await.is_err() {
+                return false;
+            }
+            loop {
+                match Imported::of(&self.client, &self.identity).await {
+                    Ok(left) => {
+                        let services = left.services().count();
+                        if services > 0 {
+                            tracing::info!(
+                                services,
+                                "deleting what was imported: there are no imports any more"
+                            );
+                        }
+                        return services > 0;
+                    }
+                    Err(error) => tracing::warn!("cannot tell what earlier imports have left: {error}"),
+                }
+                tokio::time::sleep(RETRY_MOST).await;
+            }
+        };
+        stop.run_until_cancelled(asking).await.unwrap_or(false)
+    }
+}
+
 impl Running {
     /// The pool knows which sessions are ours; everything is worth a plan.
     fn start(&mut self, pool: Option<Pool>) {
@@ -214,13 +255,13 @@ impl Running {
         keys.into_iter().for_each(|key| self.due.push(key, false));
     }
 
-    fn claim(&mut self, index: usize, directories: BTreeSet<ZnodePath>) {
+    fn claim(&mut self, index: usize, directories: &BTreeSet<ZnodePath>) {
         let Some(pool) = &self.pool else { return };
         let ours = |session: SessionId| pool.ever_owned(session);
         for directory in directories {
-            let claimed = self.claims.update(index, &self.registries[index], &directory, ours);
+            let claimed = self.claims.update(index, &self.registries[index], directory, ours);
             // A Service whose directory is gone, or has come, may have no claim.
-            let others = self.cluster.of_directory(&directory);
+            let others = self.cluster.of_directory(directory);
             claimed.into_iter().chain(others).for_each(|key| self.due.push(key, false));
         }
     }
@@ -228,19 +269,36 @@ impl Running {
     fn seen(&mut self, seen: Seen) {
         match seen {
             Seen::Away => self.is_stale = true,
-            Seen::Found(index, finding) => {
-                self.is_stale = false;
-                let was_known = self.registries[index].is_known();
-                self.complain(index, &finding);
-                let changed = self.registries[index].found(finding);
-                self.claim(index, changed);
-                if !was_known && self.registries[index].is_known() {
-                    let import = &self.registries[index].import().name;
-                    tracing::info!(import, "the registry is known");
-                    self.push_all(self.cluster.ours());
+            Seen::Found(index, finding) => drop(self.found(index, finding)),
+            Seen::Audited(index, finding, heard) => {
+                let (was_known, import) =
+                    (self.registries[index].is_known(), self.registries[index].import().name.clone());
+                for directory in self.found(index, finding) {
+                    let is_heard = |path: &String| {
+                        ZnodePath::new(path).is_ok_and(|path| path == directory || path.is_below(&directory))
+                    };
+                    if was_known && !heard.iter().any(is_heard) {
+                        self.instruments.unheard(Direction::Reverse);
+                        tracing::warn!(import, %directory, "no watch told of what the audit saw here");
+                    }
                 }
             }
         }
+    }
+
+    /// Takes in what was read, and returns the directories that have changed.
+    fn found(&mut self, index: usize, finding: Finding) -> BTreeSet<ZnodePath> {
+        self.is_stale = false;
+        let was_known = self.registries[index].is_known();
+        self.complain(index, &finding);
+        let changed = self.registries[index].found(finding);
+        self.claim(index, &changed);
+        if !was_known && self.registries[index].is_known() {
+            let import = &self.registries[index].import().name;
+            tracing::info!(import, "the registry is known");
+            self.push_all(self.cluster.ours());
+        }
+        changed
     }
 
     /// Names what is refused and was not before.

@@ -2,13 +2,16 @@
 //!
 //! The session is for reading and holds nothing. The watch is set before anything is read, and an event only
 //! says what to read again, so what was read last is never older than the event that was heard last. Whenever
-//! events may have been lost, everything is read again, behind a `sync`.
+//! events may have been lost, everything is read again, behind a `sync`; and so it is once in a while, should the watch
+//! itself have been.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use zk_client::{Connector, Credentials, Event, Events, Opening, Options, RequestError, Session, WatchSet};
 use zk_wire::codes::AddWatchMode;
 
@@ -22,6 +25,8 @@ use crate::session::{AttemptError, Ensemble, Leadership};
 pub(super) enum Seen {
     /// Something was read.
     Found(usize, Finding),
+    /// All of it was read once more, and this was heard up to then and not read yet.
+    Audited(usize, Finding, Arc<BTreeSet<String>>),
     /// Everything is as it was last read, but nothing new is heard of for now.
     Away,
 }
@@ -48,8 +53,13 @@ const READS: usize = 256;
 /// Events that are taken together.
 const EVENTS: usize = 1_024;
 
-/// Reads and watches for ever; ends when nobody listens any more.
-pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::Sender<Seen>) {
+/// Reads and watches for ever, and reads everything again each `audit`, more or less; ends when nobody listens any more.
+pub(super) async fn watch(
+    ensemble: Ensemble,
+    imports: Vec<Import>,
+    audit: Duration,
+    seen: mpsc::Sender<Seen>,
+) {
     let mut connector = ensemble.connector(0);
     let mut credentials = None;
     let mut pause = PAUSE_FIRST;
@@ -57,6 +67,7 @@ pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::
         let mut connection = Connection {
             ensemble: &ensemble,
             imports: &imports,
+            audit,
             seen: &seen,
             read_once: false,
             rootless: BTreeSet::new(),
@@ -82,6 +93,7 @@ pub(super) async fn watch(ensemble: Ensemble, imports: Vec<Import>, seen: mpsc::
 struct Connection<'w> {
     ensemble: &'w Ensemble,
     imports: &'w [Import],
+    audit: Duration,
     seen: &'w mpsc::Sender<Seen>,
     read_once: bool,
     /// Imports whose root was not there.
@@ -113,59 +125,129 @@ impl Connection<'_> {
         session: &Session,
         events: &mut Events,
     ) -> Result<std::convert::Infallible, Broken> {
-        for root in self.imports.iter().map(|import| &import.root).collect::<BTreeSet<_>>() {
-            session.add_watch(root.as_str(), AddWatchMode::PersistentRecursive).await?;
+        self.watch(session).await?;
+        for (index, finding) in self.read_everything(session).await? {
+            self.tell(Seen::Found(index, finding)).await?;
         }
-        self.read_everything(session).await?;
+        self.read_once = true;
+        let mut audit = self.next_audit();
         loop {
-            let mut paths = BTreeSet::new();
-            let mut overflow = false;
-            let mut event = Some(events.recv().await.ok_or(Broken::Lost)?);
-            while let Some(one) = event {
-                match one {
-                    Event::Watch(event) => drop(paths.insert(event.path)),
-                    Event::Overflow => overflow = true,
+            let heard = tokio::select! {
+                event = events.recv() => Heard::with(event.ok_or(Broken::Lost)?, events),
+                () = tokio::time::sleep_until(audit) => {
+                    audit = self.next_audit();
+                    self.audit(session, events).await?
                 }
-                event = if paths.len() < EVENTS { events.try_recv().ok() } else { None };
-            }
-            if overflow {
-                self.read_everything(session).await?;
+            };
+            if heard.overflow {
+                for (index, finding) in self.read_everything(session).await? {
+                    self.tell(Seen::Found(index, finding)).await?;
+                }
                 continue;
             }
             for (index, import) in self.imports.iter().enumerate() {
                 let finding = if self.rootless.contains(&index) {
                     read_all(session, import).await?
                 } else {
-                    read_some(session, import, &paths).await?
+                    read_some(session, import, &heard.paths).await?
                 };
-                if finding.is_some() {
+                if let Some(finding) = finding {
                     self.rootless.remove(&index);
+                    self.tell(Seen::Found(index, finding)).await?;
                 }
-                self.tell(index, finding).await?;
             }
         }
     }
 
-    async fn read_everything(&mut self, session: &Session) -> Result<(), Broken> {
-        session.sync("/").await?;
-        for (index, import) in self.imports.iter().enumerate() {
-            match read_all(session, import).await? {
-                Some(finding) => self.tell(index, Some(finding)).await?,
-                // A mistake in the configuration, or an ensemble that has lost its data: no reason to delete.
-                None => {
-                    let (import, root) = (&import.name, &import.root);
-                    tracing::warn!(import, %root, "there is no such root; what is imported stays until it appears");
-                    self.rootless.insert(index);
-                }
-            }
+    async fn watch(&self, session: &Session) -> Result<(), Broken> {
+        for root in self.imports.iter().map(|import| &import.root).collect::<BTreeSet<_>>() {
+            session.add_watch(root.as_str(), AddWatchMode::PersistentRecursive).await?;
         }
-        self.read_once = true;
         Ok(())
     }
 
-    async fn tell(&self, index: usize, finding: Option<Finding>) -> Result<(), Broken> {
-        let Some(finding) = finding else { return Ok(()) };
-        self.seen.send(Seen::Found(index, finding)).await.map_err(|_| Broken::Ended)
+    /// Not when all others do who were started together.
+    fn next_audit(&self) -> Instant {
+        Instant::now() + self.audit.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+
+    /// Watches and reads everything again. An event arrives before whatever was read behind it, so what has changed
+    /// and was not heard of is what no watch told.
+    async fn audit(&mut self, session: &Session, events: &mut Events) -> Result<Heard, Broken> {
+        self.watch(session).await?;
+        let found = self.read_everything(session).await?;
+        let heard = Heard::so_far(events);
+        if !heard.overflow {
+            let paths = Arc::new(heard.paths.clone());
+            for (index, finding) in found {
+                self.tell(Seen::Audited(index, finding, Arc::clone(&paths))).await?;
+            }
+        }
+        Ok(heard)
+    }
+
+    /// What is registered below each import's root, by the import's place, behind everything that was committed.
+    async fn read_everything(&mut self, session: &Session) -> Result<Vec<(usize, Finding)>, Broken> {
+        session.sync("/").await?;
+        let mut found = Vec::new();
+        for (index, import) in self.imports.iter().enumerate() {
+            match read_all(session, import).await? {
+                Some(finding) => {
+                    self.rootless.remove(&index);
+                    found.push((index, finding));
+                }
+                // A mistake in the configuration, or an ensemble that has lost its data: no reason to delete.
+                None => {
+                    let (import, root) = (&import.name, &import.root);
+                    if self.rootless.insert(index) {
+                        tracing::warn!(import, %root, "there is no such root; what is imported stays until it appears");
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn tell(&self, seen: Seen) -> Result<(), Broken> {
+        self.seen.send(seen).await.map_err(|_| Broken::Ended)
+    }
+}
+
+/// What the watch has told of.
+#[derive(Default)]
+struct Heard {
+    paths: BTreeSet<String>,
+    /// Not all of it.
+    overflow: bool,
+}
+
+impl Heard {
+    /// This, and what is there beside it already.
+    fn with(first: Event, events: &mut Events) -> Self {
+        let mut heard = Heard::default();
+        heard.take(first);
+        while heard.paths.len() < EVENTS
+            && let Ok(event) = events.try_recv()
+        {
+            heard.take(event);
+        }
+        heard
+    }
+
+    /// All that is there.
+    fn so_far(events: &mut Events) -> Self {
+        let mut heard = Heard::default();
+        while let Ok(event) = events.try_recv() {
+            heard.take(event);
+        }
+        heard
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Watch(event) => drop(self.paths.insert(event.path)),
+            Event::Overflow => self.overflow = true,
+        }
     }
 }
 

@@ -13,11 +13,20 @@ use super::pool::WriteError;
 use super::slots::Shared;
 use crate::model::{Companion, Holds, ZnodePath};
 
+/// How a companion was found.
+pub(super) enum Found {
+    /// Not as it must be; it is now, and nothing is in it.
+    Made,
+    /// As it must be, and no directory with something in it.
+    Childless,
+    /// A directory with something in it.
+    Filled,
+}
+
 impl Shared {
-    /// Makes sure of one, and tells whether there may be something in it, if it is a directory. Where it is as it must
-    /// be, nothing is written. It gets the ACL of directories, as those who
+    /// Makes sure of one. Where it is as it must be, nothing is written. It gets the ACL of directories, as those who
     /// register themselves must be able to write it too.
-    pub(super) async fn ensure(&self, session: &Session, companion: &Companion) -> Result<bool, WriteError> {
+    pub(super) async fn ensure(&self, session: &Session, companion: &Companion) -> Result<Found, WriteError> {
         let Companion { path, holds } = companion;
         let acl = &self.config.ensemble.acls.parents;
         // Directories that are missing, the uppermost last.
@@ -32,7 +41,8 @@ impl Shared {
             let (ops, records) = match there {
                 Some((found, stat)) => {
                     let Some(data) = holds.instead_of(&found) else {
-                        return Ok(*holds == Holds::Anything && stat.num_children > 0);
+                        let is_filled = *holds == Holds::Anything && stat.num_children > 0;
+                        return Ok(if is_filled { Found::Filled } else { Found::Childless });
                     };
                     let set =
                         SetDataRequest { path: path.to_string(), data: Some(data), version: stat.version };
@@ -60,7 +70,7 @@ impl Shared {
                     missing.clear();
                     session.sync(path.as_str()).await?;
                 }
-                made => return made.map(|()| false),
+                made => return made.map(|()| Found::Made),
             }
         }
     }

@@ -50,7 +50,8 @@ pub use own::Own;
 pub(crate) use owned::stranger;
 pub use owned::{Inherited, Look, Owned, Sighting, Suspect};
 pub use pool::{
-    PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started, WriteError,
+    Ensured, PlaceError, Pool, PoolConfig, PoolEnd, PoolError, PoolEvent, PoolStart, Sessions, Started,
+    WriteError,
 };
 pub use removal::{RemovalError, Remover};
 pub use tree::{Tree, Znode};

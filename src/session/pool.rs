@@ -17,6 +17,7 @@ use zk_wire::reply::WatcherEvent;
 use zk_wire::stat::Stat;
 
 use super::budget::{OverBudget, Placement, cost, place};
+use super::companions::Found;
 use super::credentials::{CredentialError, CredentialStore};
 use super::ensemble::Ensemble;
 use super::fence::Fence;
@@ -151,6 +152,15 @@ pub enum PlaceError {
     NotOpened(String),
 }
 
+/// A companion that is as it must be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ensured {
+    /// Was it not before?
+    pub wrote: bool,
+    /// The names of what is in it, if it is a directory.
+    pub names: Vec<String>,
+}
+
 /// What carrying out a change needs.
 pub trait Sessions {
     /// Reserves room for a new ephemeral and says in which session it goes. Opens one if need be.
@@ -165,12 +175,11 @@ pub trait Sessions {
     /// The ACL of leaves.
     fn leaf_acl(&self) -> &[Acl];
 
-    /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it. Tells
-    /// the names of what is in it, if it is a directory.
+    /// Makes sure of a companion and of the directories above it, and watches what happens to it and below it.
     ///
     /// # Errors
     /// See [`WriteError`].
-    fn ensure(&self, companion: &Companion) -> impl Future<Output = Result<Vec<String>, WriteError>> + Send;
+    fn ensure(&self, companion: &Companion) -> impl Future<Output = Result<Ensured, WriteError>> + Send;
 
     /// The stat of each path as this session sees it; `None` where there is no znode.
     ///
@@ -405,16 +414,17 @@ impl Sessions for Pool {
         &self.0.config.ensemble.acls.leaves
     }
 
-    async fn ensure(&self, companion: &Companion) -> Result<Vec<String>, WriteError> {
+    async fn ensure(&self, companion: &Companion) -> Result<Ensured, WriteError> {
         let session = self.0.first().await?;
         // First remembered: a connection that is lost meanwhile must bring it back.
         lock(&self.0.watched).insert(companion.path.clone());
         // Watched before it is read: no change goes unseen.
         session.add_watch(companion.path.as_str(), AddWatchMode::PersistentRecursive).await?;
-        match self.0.ensure(&session, companion).await? {
-            true => self.0.list(&companion.path).await,
-            false => Ok(Vec::new()),
-        }
+        Ok(match self.0.ensure(&session, companion).await? {
+            Found::Made => Ensured { wrote: true, names: Vec::new() },
+            Found::Childless => Ensured::default(),
+            Found::Filled => Ensured { wrote: false, names: self.0.list(&companion.path).await? },
+        })
     }
 
     async fn stats(&self, session: SessionId, paths: &[ZnodePath]) -> Result<Vec<Option<Stat>>, WriteError> {

@@ -315,6 +315,19 @@ async fn both_directions_at_one_root_converge_and_then_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn what_the_last_import_has_left_goes_as_well() {
+    let world = Imports::new(config(ROOT, "")).await;
+    world.register("carts", "10.1.0.1:8080").await;
+    world.until("carts", Some(&["10.1.0.1:8080"])).await;
+    crate::world::service(&world.local.client, "orders", &[]).await;
+    let world = world.succeeded_with(|config| config.imports.clear()).await;
+    world.until("carts", None).await;
+    assert!(world.services().get_opt("orders").await.unwrap().is_some());
+    // It was the registry's no more, and still is what it was there.
+    assert_eq!(crate::world::leaves(&world.eye, &format!("{ROOT}/carts")).await, ["10.1.0.1:8080"]);
+}
+
+#[tokio::test]
 async fn a_port_that_somebody_adds_stays_and_is_no_reason_to_write_for_ever() {
     let world = Imports::new(config(ROOT, "servicePort: 80")).await;
     world.register("carts", "10.1.0.1:8080").await;

@@ -1,6 +1,7 @@
 //! The bridge end to end, in this process.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod audit;
 mod ensembles;
 mod faults;
 mod foreign;

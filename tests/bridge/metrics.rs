@@ -57,6 +57,7 @@ async fn a_bridges_families_are_these_from_the_start() {
     assert_eq!(
         families(&scrape),
         [
+            "counter zoobridge_audit_finds_total",
             "gauge zoobridge_config_refused",
             "counter zoobridge_config_reloads_total",
             "gauge zoobridge_config_restart_needed",
@@ -188,7 +189,8 @@ async fn no_label_has_a_value_that_somebody_wrote() {
     let scrape = until_scrape(&scraper, |scrape| scrape.value("zoobridge_refused_services") == 4.0).await;
     assert_eq!(labels(&scrape), expected, "all values of all labels are there from the start");
     let closed = [
-        ("zoobridge_config_reloads_total result", &["applied", "refused"][..]),
+        ("zoobridge_audit_finds_total direction", &["forward", "reverse"][..]),
+        ("zoobridge_config_reloads_total result", &["applied", "refused"]),
         ("zoobridge_events_total result", &["dropped", "failed", "written"]),
         ("zoobridge_looks_total result", &["absent", "failed", "ours", "theirs"]),
         (

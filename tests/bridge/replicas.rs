@@ -170,7 +170,8 @@ async fn who_begins_to_lead_does_not_believe_the_watches_of_before() {
     let mut status = instruments.status();
     let (_rules, rules) = watch::channel(cluster.config.rules.clone());
     let roots = cluster.config.roots().unwrap();
-    let second = Bridge::new(rules, roots, cluster.sides.client.clone(), pool, instruments.clone());
+    let audit = cluster.config.zookeeper.audit_interval;
+    let second = Bridge::new(rules, roots, cluster.sides.client.clone(), pool, audit, instruments.clone());
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let (stop, client) = (stop.clone(), cluster.sides.client.clone());
