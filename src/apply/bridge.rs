@@ -485,8 +485,10 @@ impl Leader {
         let changes = &change.changes;
         let service = self.store.service(&key);
         let (slices, lost) = (self.store.slices_of(&key).collect(), std::mem::take(&mut change.lost));
-        let causes = causes(changes, &Evidence { service, slices, news, lost, theirs }, &self.roots);
-        let notes = Notes::new(&key, service, Arc::clone(&self.me), changes, causes, &self.roots);
+        let notes = self.pool.keeps_records().then(|| {
+            let causes = causes(changes, &Evidence { service, slices, news, lost, theirs }, &self.roots);
+            Notes::new(&key, service, Arc::clone(&self.me), changes, causes, &self.roots)
+        });
         tracing::debug!(
             service = %key, creates = changes.creates.len(), sets = changes.sets.len(),
             deletes = changes.gone.len() + changes.replaced.len(), "writing"
@@ -494,7 +496,7 @@ impl Leader {
         let pool = self.pool.clone();
         let timer = self.instruments.apply.write_seconds.start_timer();
         let write = async move {
-            let outcome = write(pool, change, Some(notes)).await;
+            let outcome = write(pool, change, notes).await;
             timer.observe_duration();
             Written { key, heard, outcome }
         };

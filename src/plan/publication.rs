@@ -88,19 +88,21 @@ pub fn publications(service: &Service, rules: &Rules) -> Asked {
     if !rules.are_about(service) {
         return asked;
     }
+    let tells_for_all = rules.are_first_about(service);
     if service.is_imported {
         // What came from ZooKeeper does not go back, whatever is asked for.
         let asks = service.annotations.keys().any(|name| is_known(name));
-        asked.refusals.extend(asks.then_some(Refusal::Imported));
+        asked.refusals.extend((asks && tells_for_all).then_some(Refusal::Imported));
         return asked;
     }
-    let completed = rules.complete(service);
+    let (own, completed) = (&service.annotations, rules.complete(service));
     let filled = match &completed.annotations {
         Cow::Borrowed(_) => None,
         Cow::Owned(annotations) => Some(Service { annotations: annotations.clone(), ..service.clone() }),
     };
     let service = filled.as_ref().unwrap_or(service);
-    for annotation in service.annotations.keys().filter(|name| !is_known(name)) {
+    let is_told_here = |annotation: &&String| tells_for_all || !own.contains_key(*annotation);
+    for annotation in service.annotations.keys().filter(|name| !is_known(name)).filter(is_told_here) {
         let known = known();
         asked.refusals.push(Refusal::UnknownAnnotation { annotation: annotation.clone(), known });
     }

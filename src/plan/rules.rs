@@ -124,6 +124,15 @@ impl Rules {
         (self.ensemble.is_default() && !selected(false)) || selected(true)
     }
 
+    /// Is this the ensemble that tells of a mistake which is none of one ensemble alone? That is the first one, or the
+    /// first by name, whose rules select the Service.
+    #[must_use]
+    pub fn are_first_about(&self, service: &Service) -> bool {
+        let about = self.list.iter().filter(|rule| rule.is_about(service)).flat_map(|rule| &rule.ensembles);
+        let first = about.min_by_key(|name| (!name.is_default(), *name));
+        first.is_none_or(|first| *first == self.ensemble)
+    }
+
     /// Does another ensemble have rules that grant this Service all these names in this format? Then what it asks for is
     /// published there.
     #[must_use]
@@ -449,6 +458,10 @@ mod tests {
         assert_eq!(about(&shop), [true, true, true]);
         assert_eq!(about(&old), [false, true, false]);
         assert_eq!(about(&nobody), [true, false, false], "somebody must refuse it");
+        let first_about =
+            |service: &Service| [&first, &legacy, &other].map(|rules| rules.are_first_about(service));
+        assert_eq!(first_about(&shop), [true, false, false]);
+        assert_eq!(first_about(&old), [false, true, false]);
 
         assert_eq!(first.complete(&shop).annotations["curator"], "shop.a");
         assert!(legacy.complete(&shop).annotations.is_empty());

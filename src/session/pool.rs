@@ -275,6 +275,12 @@ impl Pool {
         (slots.iter().filter(|slot| slot.room().attached).count(), slots.len())
     }
 
+    /// Are records kept of what is written?
+    #[must_use]
+    pub fn keeps_records(&self) -> bool {
+        lock(&self.0.history).is_some()
+    }
+
     /// Is or was this session one of ours, or of the leader before us? Its ephemerals came from Kubernetes.
     #[must_use]
     pub fn ever_owned(&self, session: SessionId) -> bool {
