@@ -307,6 +307,26 @@ async fn an_ensemble_that_goes_away_is_waited_for_alone_and_finds_its_znodes() {
 }
 
 #[tokio::test]
+async fn a_leader_that_has_lost_all_ensembles_ends_and_one_is_not_all() {
+    let two = Two::new().await;
+    let legacy = two.legacy().await;
+    let there = session(two.legacy).await;
+    let leader = two.bridge(true).await;
+    until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
+    until(&there, HOSTS, &["10.0.0.1:8080"]).await;
+    drop(there);
+    legacy.stop().await.unwrap();
+    leader.until_value("zoobridge_restarts_total", "legacy", 1.0).await;
+    assert!(leader.bridge.status().leading);
+    let Two { sides: Sides { server, kube, .. }, eye, .. } = two;
+    drop(eye);
+    server.stop().await.unwrap();
+    let ended = within(leader.bridge.ended()).await.unwrap_err();
+    assert!(format!("{ended:#}").contains("no session could be attached"), "{ended:#}");
+    kube.stop().await;
+}
+
+#[tokio::test]
 async fn where_we_are_nobody_or_may_not_start_the_other_one_goes_on() {
     let mut two = Two::new().await;
     let password = two.dir.path().join("sasl");
