@@ -30,7 +30,7 @@ pub struct Read<'a> {
     pub session: zk_wire::ids::SessionId,
 }
 
-impl Read<'_> {
+impl<'a> Read<'a> {
     /// Answers a read. Events that precede the answer (setWatches only) are appended to `events`.
     ///
     /// # Errors
@@ -210,13 +210,13 @@ impl Read<'_> {
     }
 
     /// A readable znode, with a watch if asked for.
-    fn watched(&mut self, r: &WatchedRead, watch: Watch) -> Result<&Node, ErrorCode> {
-        self.readable(&r.path)?;
+    fn watched(&mut self, r: &WatchedRead, watch: Watch) -> Result<Node<'a>, ErrorCode> {
+        let node = self.readable(&r.path)?;
         self.room_for(usize::from(r.watch))?;
         if r.watch {
             self.watches.add(self.connection, &r.path, watch);
         }
-        self.readable(&r.path)
+        Ok(node)
     }
 
     /// A watch that is there already needs a place all the same: that keeps this cheap.
@@ -232,13 +232,13 @@ impl Read<'_> {
         Err(ErrorCode::Throttled)
     }
 
-    fn readable(&self, path: &str) -> Result<&Node, ErrorCode> {
+    fn readable(&self, path: &str) -> Result<Node<'a>, ErrorCode> {
         let node = self.tree.get(path).ok_or(ErrorCode::NoNode)?;
         self.may_read(node)?;
         Ok(node)
     }
 
-    fn may_read(&self, node: &Node) -> Result<(), ErrorCode> {
+    fn may_read(&self, node: Node<'_>) -> Result<(), ErrorCode> {
         let granted = node.acl() == crate::tree::acl_table::OPEN_ACL
             || self.who.may(perms::READ, &self.tree.acl(node.acl()));
         if granted { Ok(()) } else { Err(ErrorCode::NoAuth) }
@@ -253,7 +253,7 @@ fn count(r: &SetWatches2) -> usize {
         .sum()
 }
 
-fn names(tree: &Tree, node: &Node) -> Vec<String> {
+fn names(tree: &Tree, node: Node<'_>) -> Vec<String> {
     tree.names(node).map(str::to_owned).collect()
 }
 

@@ -77,7 +77,7 @@ impl Reaper {
         self.place = last.filter(|_| seen == PART).cloned();
     }
 
-    fn is_due(&self, now: Now, node: &Node) -> bool {
+    fn is_due(&self, now: Now, node: Node<'_>) -> bool {
         let stat = node.persisted();
         let age_ms = now.wall_ms.saturating_sub(stat.mtime);
         let older_than = |limit: Duration| i128::from(age_ms) > limit.as_millis() as i128;

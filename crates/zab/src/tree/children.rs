@@ -4,9 +4,9 @@ use roaring::RoaringBitmap;
 
 use super::znodes::NodeId;
 
-/// The numbers of a znode's children, in no order that means anything. Nothing is allocated for none.
-#[derive(Debug, Clone, Default)]
-pub struct Children(Option<Box<Set>>);
+/// The numbers of a znode's children, in no order that means anything.
+#[derive(Debug, Clone)]
+pub struct Children(Set);
 
 /// Few numbers are shorter in a row; of many, a bitmap holds two bytes each or less.
 #[derive(Debug, Clone)]
@@ -19,34 +19,47 @@ enum Set {
 /// A row of more than this becomes a bitmap, which becomes a row again at half of it.
 const FEW: usize = 64;
 
+impl Default for Children {
+    fn default() -> Self {
+        Children::new()
+    }
+}
+
 impl Children {
+    /// None. Nothing is allocated for them.
+    #[must_use]
+    pub const fn new() -> Children {
+        Children(Set::Few(Vec::new()))
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        match self.0.as_deref() {
-            None => 0,
-            Some(Set::Few(ids)) => ids.len(),
+        match &self.0 {
+            Set::Few(ids) => ids.len(),
             // There are fewer than 2^32 znodes.
-            Some(Set::Many(ids)) => ids.len() as usize,
+            Set::Many(ids) => ids.len() as usize,
         }
     }
 
     /// None?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        matches!(&self.0, Set::Few(ids) if ids.is_empty())
     }
 
     /// One more.
     pub fn insert(&mut self, child: NodeId) {
-        let set = self.0.get_or_insert_with(|| Box::new(Set::Few(Vec::with_capacity(1))));
-        match &mut **set {
+        match &mut self.0 {
             Set::Few(ids) => {
                 if let Err(place) = ids.binary_search(&child) {
+                    if ids.is_empty() {
+                        ids.reserve_exact(1);
+                    }
                     ids.insert(place, child);
                 }
                 if ids.len() > FEW {
-                    **set = Set::Many(ids.iter().map(|id| id.0).collect());
+                    self.0 = Set::Many(ids.iter().map(|id| id.0).collect());
                 }
             }
             Set::Many(ids) => {
@@ -57,22 +70,16 @@ impl Children {
 
     /// One less.
     pub fn remove(&mut self, child: NodeId) {
-        let Some(set) = &mut self.0 else {
-            return;
-        };
-        match &mut **set {
+        match &mut self.0 {
             Set::Few(ids) => {
                 if let Ok(place) = ids.binary_search(&child) {
                     ids.remove(place);
-                }
-                if ids.is_empty() {
-                    self.0 = None;
                 }
             }
             Set::Many(ids) => {
                 ids.remove(child.0);
                 if ids.len() <= FEW as u64 / 2 {
-                    **set = Set::Few(ids.iter().map(NodeId).collect());
+                    self.0 = Set::Few(ids.iter().map(NodeId).collect());
                 }
             }
         }
@@ -80,10 +87,9 @@ impl Children {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = NodeId> {
-        let (few, many) = match self.0.as_deref() {
-            None => (None, None),
-            Some(Set::Few(ids)) => (Some(ids), None),
-            Some(Set::Many(ids)) => (None, Some(ids)),
+        let (few, many) = match &self.0 {
+            Set::Few(ids) => (Some(ids), None),
+            Set::Many(ids) => (None, Some(ids)),
         };
         few.into_iter().flatten().copied().chain(many.into_iter().flatten().map(NodeId))
     }
@@ -95,7 +101,7 @@ impl Children {
             None => 0,
             Some(NodeId(id)) => id.checked_add(1)?,
         };
-        match self.0.as_deref()? {
+        match &self.0 {
             Set::Few(ids) => ids.get(ids.partition_point(|id| id.0 < from)).copied(),
             Set::Many(ids) => ids.range(from..).next().map(NodeId),
         }

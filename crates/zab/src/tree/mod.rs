@@ -11,9 +11,11 @@ pub mod children;
 pub mod diff;
 pub mod history;
 pub mod node;
+mod numbered;
 mod packed;
 pub mod quota;
 pub mod restore;
+mod slab;
 pub mod walk;
 pub mod watches;
 pub mod znodes;
@@ -33,7 +35,7 @@ use zk_wire::stat::{Stat, StatPersisted};
 use zk_wire::txn::{LoggedTxn, Txn, TxnHeader};
 
 use acl_table::{AclTable, OPEN_ACL};
-use node::{Node, Owner};
+use node::{Node, Owner, client_stat};
 use quota::{Excess, Limited, QuotaNode, Quotas, StatsTrack};
 use znodes::{NodeId, Znodes};
 
@@ -96,7 +98,7 @@ impl Tree {
             ("/zookeeper/config", config_acl, config_stat),
             ("/zookeeper/quota", OPEN_ACL, StatPersisted::default()),
         ] {
-            tree.put(Node::new(path, Some(&[]), acl, &stat), tree.parent(path));
+            tree.put(path, Some(&[]), acl, &stat, tree.parent(path));
         }
         tree
     }
@@ -117,17 +119,17 @@ impl Tree {
 
     /// The znode at `path`; the empty path is the root's too.
     #[must_use]
-    pub fn get(&self, path: &str) -> Option<&Node> {
+    pub fn get(&self, path: &str) -> Option<Node<'_>> {
         self.nodes.get(if path.is_empty() { ROOT } else { path })
     }
 
     /// The children of a znode, in no order that means anything.
-    pub fn children(&self, node: &Node) -> impl Iterator<Item = &Node> {
+    pub fn children<'a>(&'a self, node: Node<'a>) -> impl Iterator<Item = Node<'a>> {
         node.children.iter().filter_map(|id| self.nodes.node(id))
     }
 
     /// The names of the children of a znode, likewise.
-    pub fn names(&self, node: &Node) -> impl Iterator<Item = &str> {
+    pub fn names<'a>(&'a self, node: Node<'a>) -> impl Iterator<Item = &'a str> {
         self.children(node).map(|child| path::name(child.path()))
     }
 
@@ -167,7 +169,7 @@ impl Tree {
     }
 
     /// Containers and TTL znodes behind a path, in the order of their paths.
-    pub fn reapable(&self, behind: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+    pub fn reapable(&self, behind: Option<&str>) -> impl Iterator<Item = (&Arc<str>, Node<'_>)> {
         let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
         let paths = self.reapable.range::<str, _>((from, Bound::Unbounded));
         paths.filter_map(|path| Some((path, self.get(path)?)))
@@ -226,7 +228,7 @@ impl Tree {
     #[must_use]
     pub fn descendants(&self, path: &str) -> usize {
         // A stack of its own, since clients decide how deep a tree is.
-        let mut stack: Vec<&Node> = self.get(path).into_iter().collect();
+        let mut stack: Vec<Node<'_>> = self.get(path).into_iter().collect();
         let mut found = 0;
         while let Some(node) = stack.pop() {
             found += node.children.len();
@@ -245,7 +247,7 @@ impl Tree {
     ///
     /// # Errors
     /// Whatever `visit` fails with, at once.
-    pub fn walk<E>(&self, mut visit: impl FnMut(&str, &Node) -> Result<(), E>) -> Result<(), E> {
+    pub fn walk<E>(&self, mut visit: impl FnMut(&str, Node<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut walk = walk::Walk::default();
         while let Some((path, node)) = walk.step(self) {
             visit(path, node)?;
@@ -343,12 +345,11 @@ impl Tree {
         };
         self.raise_parent(parent, parent_cversion, header.zxid);
         let acl_key = self.acls.intern(acl);
-        if let Some(existing) = self.nodes.get_mut(path) {
-            let replaced = existing.acl();
-            existing.set_acl(acl_key, |_| {});
-            let stat = existing.stat();
-            self.acls.release(replaced);
-            return stat;
+        if let Some(existing) = self.nodes.find(path) {
+            let replaced = self.nodes.node(existing).map(Node::acl);
+            self.nodes.set_acl(existing, acl_key, |_| {});
+            replaced.into_iter().for_each(|key| self.acls.release(key));
+            return self.nodes.node(existing).map(Node::stat).unwrap_or_default();
         }
         let stat = StatPersisted {
             czxid: header.zxid,
@@ -360,9 +361,7 @@ impl Tree {
             ..StatPersisted::default()
         };
         let bytes = length(data.as_deref());
-        let node = Node::new(path, data.as_deref(), acl_key, &stat);
-        let seen = node.stat();
-        self.put(node, Some(parent));
+        self.put(path, data.as_deref(), acl_key, &stat, Some(parent));
         match QuotaNode::of(path) {
             Some(QuotaNode::Limits(about)) => self.quotas.add(about),
             Some(QuotaNode::Stats(about)) => self.count_usage(about),
@@ -370,13 +369,13 @@ impl Tree {
         }
         self.use_quota(path, 1, bytes);
         events.push(self.event(EventType::NodeCreated, path, acl_key, Some(parent)));
-        seen
+        client_stat(&stat, data.as_deref(), 0)
     }
 
     /// The parent's counters only ever rise, so that a replay cannot lower them (ZOOKEEPER-1269).
     fn raise_parent(&mut self, parent: NodeId, cversion: i32, zxid: Zxid) {
-        self.update(parent, |node| {
-            node.set_stat(|stat| {
+        self.update(parent, |nodes| {
+            nodes.set_stat(parent, |stat| {
                 if cversion > stat.cversion {
                     stat.cversion = cversion;
                     stat.pzxid = zxid;
@@ -388,7 +387,7 @@ impl Tree {
     fn delete(&mut self, zxid: Zxid, path: &str, events: &mut Vec<Event>) {
         let parent = self.parent(path);
         if let Some(parent) = parent {
-            self.update(parent, |node| node.set_stat(|stat| stat.pzxid = stat.pzxid.max(zxid)));
+            self.update(parent, |nodes| nodes.set_stat(parent, |stat| stat.pzxid = stat.pzxid.max(zxid)));
         }
         let Some(node) = self.get(path) else {
             return;
@@ -444,8 +443,8 @@ impl Tree {
         let acl = node.map(Node::acl).unwrap_or_default();
         let more = length(data.as_deref()) - node.map_or(0, |node| length(node.data()));
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
-        self.update(id, |node| {
-            node.set_data(data.as_deref(), |stat| {
+        self.update(id, |nodes| {
+            nodes.set_data(id, data.as_deref(), |stat| {
                 stat.version = version;
                 stat.mzxid = header.zxid;
                 stat.mtime = header.time_ms;
@@ -475,7 +474,7 @@ impl Tree {
     /// Counts what `path` uses, from the beginning (`updateQuotaForPath`).
     fn count_usage(&mut self, path: &str) {
         let (mut count, mut bytes) = (0, 0);
-        let mut stack: Vec<&Node> = self.get(path).into_iter().collect();
+        let mut stack: Vec<Node<'_>> = self.get(path).into_iter().collect();
         while let Some(node) = stack.pop() {
             count += 1;
             bytes += length(node.data());
@@ -491,13 +490,13 @@ impl Tree {
         };
         let more = length(Some(data.as_bytes())) - length(node.data());
         self.data_bytes = self.data_bytes.saturating_add_signed(more);
-        self.update(id, |node| node.set_data(Some(data.as_bytes()), |_| {}));
+        self.update(id, |nodes| nodes.set_data(id, Some(data.as_bytes()), |_| {}));
     }
 
     /// Finds the quotas of a snapshot, and counts what is used (`setupQuota`).
     fn find_quotas(&mut self) {
         let mut found = Vec::new();
-        let mut stack: Vec<&Node> = self.get(quota::QUOTA).into_iter().collect();
+        let mut stack: Vec<Node<'_>> = self.get(quota::QUOTA).into_iter().collect();
         while let Some(node) = stack.pop() {
             if let Some(QuotaNode::Limits(about)) = QuotaNode::of(node.path()) {
                 found.push(about.to_owned());
@@ -518,7 +517,7 @@ impl Tree {
         if let Some(replaced) = self.nodes.node(id).map(Node::acl) {
             self.acls.release(replaced);
         }
-        self.update(id, |node| node.set_acl(key, |stat| stat.aversion = version));
+        self.update(id, |nodes| nodes.set_acl(id, key, |stat| stat.aversion = version));
         self.nodes.node(id).map(Node::stat).unwrap_or_default()
     }
 
@@ -545,52 +544,60 @@ impl Tree {
         Event { kind, path: path.into(), acl: self.acl(acl), parent_acl }
     }
 
-    /// Changes a znode in place and keeps the digest.
-    fn update(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
-        let Some(node) = self.nodes.node_mut(id) else {
+    /// Changes a znode and keeps the digest.
+    fn update(&mut self, id: NodeId, change: impl FnOnce(&mut Znodes)) {
+        let Some(before) = self.nodes.node(id).map(Node::digest) else {
             return;
         };
-        let before = node.digest();
-        change(node);
-        self.digest = self.digest.minus(before).plus(node.digest());
+        change(&mut self.nodes);
+        let after = self.nodes.node(id).map_or(Digest::ZERO, Node::digest);
+        self.digest = self.digest.minus(before).plus(after);
     }
 
     /// Adds a znode below its parent, to the indices and to the digest.
-    fn put(&mut self, node: Node, parent: Option<NodeId>) {
-        self.digest = self.digest.plus(node.digest());
-        self.data_bytes += node.size() as u64;
-        match Owner::of(node.persisted().ephemeral_owner) {
+    fn put(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: i64,
+        stat: &StatPersisted,
+        parent: Option<NodeId>,
+    ) {
+        self.digest = self.digest.plus(Digest::of_node(path, data, stat));
+        self.data_bytes += size(path, data);
+        match Owner::of(stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
-                self.ephemerals.entry(session).or_default().insert(node.path().into());
+                self.ephemerals.entry(session).or_default().insert(path.into());
             }
             Owner::Container | Owner::Ttl(_) => {
-                self.reapable.insert(node.path().into());
+                self.reapable.insert(path.into());
             }
         }
-        let id = self.nodes.insert(node);
-        if let Some(parent) = parent.and_then(|parent| self.nodes.node_mut(parent)) {
-            parent.children.insert(id);
+        let id = self.nodes.insert(path, data, acl, stat);
+        if let Some(parent) = parent {
+            self.nodes.add_child(parent, id);
         }
     }
 
     /// Removes a znode from its parent, the indices and the digest.
     fn take(&mut self, path: &str) {
-        let Some((id, node)) = self.nodes.remove(path) else {
+        let seen = |node: Node<'_>| (node.digest(), size(path, node.data()), node.acl_and_stat());
+        let Some((id, (digest, size, (acl, stat)))) = self.nodes.remove(path, seen) else {
             return;
         };
-        self.digest = self.digest.minus(node.digest());
-        self.data_bytes -= node.size() as u64;
-        self.acls.release(node.acl());
-        match Owner::of(node.persisted().ephemeral_owner) {
+        self.digest = self.digest.minus(digest);
+        self.data_bytes -= size;
+        self.acls.release(acl);
+        match Owner::of(stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => self.forget_ephemeral(session, path),
             Owner::Container | Owner::Ttl(_) => {
                 self.reapable.remove(path);
             }
         }
-        if let Some(parent) = path::parent(path).and_then(|parent| self.nodes.get_mut(parent)) {
-            parent.children.remove(id);
+        if let Some(parent) = self.parent(path) {
+            self.nodes.remove_child(parent, id);
         }
     }
 
@@ -602,6 +609,11 @@ impl Tree {
             }
         }
     }
+}
+
+/// Bytes of a znode's path and data.
+fn size(path: &str, data: Option<&[u8]>) -> u64 {
+    (path.len() + data.map_or(0, <[u8]>::len)) as u64
 }
 
 /// Bytes of data, as something to count with.
@@ -627,7 +639,7 @@ mod tests {
         let mut path = String::new();
         for _ in 0..DEPTH {
             path.push_str("/a");
-            tree.put(Node::new(&path, None, OPEN_ACL, &StatPersisted::default()), tree.parent(&path));
+            tree.put(&path, None, OPEN_ACL, &StatPersisted::default(), tree.parent(&path));
         }
         let counting = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
             let mut walked = 0;

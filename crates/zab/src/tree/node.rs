@@ -8,12 +8,12 @@ use zk_wire::stat::{Stat, StatPersisted};
 use super::children::Children;
 use super::packed::Packed;
 
-/// A znode.
-#[derive(Debug, Clone, Default)]
-pub struct Node {
-    packed: Packed,
+/// A znode, as it lies in the tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'a> {
+    pub(super) packed: Packed<'a>,
     /// Its children, whose names [`Tree::children`](super::Tree::children) knows.
-    pub children: Children,
+    pub children: &'a Children,
 }
 
 /// What a persisted `ephemeralOwner` means (`EphemeralType`).
@@ -88,99 +88,63 @@ pub fn client_stat(stat: &StatPersisted, data: Option<&[u8]>, children: usize) -
     }
 }
 
-impl Node {
-    /// A znode without children.
-    #[must_use]
-    pub fn new(path: &str, data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Self {
-        Node { packed: Packed::new(path.as_bytes(), data, acl, stat), children: Children::default() }
-    }
-
-    /// Its path, as bytes.
-    #[must_use]
-    pub fn path_bytes(&self) -> &[u8] {
-        self.packed.path()
-    }
-
+impl<'a> Node<'a> {
     /// Is this its path?
     #[must_use]
-    pub fn is_at(&self, path: &str) -> bool {
-        self.path_bytes() == path.as_bytes()
+    pub fn is_at(self, path: &str) -> bool {
+        self.packed.path() == path.as_bytes()
     }
 
     /// Its path.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub fn path(self) -> &'a str {
         // It was made of a `str`.
-        std::str::from_utf8(self.path_bytes()).unwrap_or_default()
+        std::str::from_utf8(self.packed.path()).unwrap_or_default()
     }
 
     /// Its data; null and empty are distinct.
     #[must_use]
-    pub fn data(&self) -> Option<&[u8]> {
-        self.packed.data()
+    pub fn data(self) -> Option<&'a [u8]> {
+        self.packed.content().1
     }
 
     /// Its data, copied.
     #[must_use]
-    pub fn copied_data(&self) -> Option<Bytes> {
+    pub fn copied_data(self) -> Option<Bytes> {
         self.data().map(Bytes::copy_from_slice)
     }
 
     /// The key of its ACL in the [`AclTable`](super::acl_table::AclTable).
     #[must_use]
-    pub fn acl(&self) -> i64 {
-        self.packed.numbered().0
+    pub fn acl(self) -> i64 {
+        self.packed.content().0.acl
     }
 
     /// What is logged and snapshotted of its stat.
     #[must_use]
-    pub fn persisted(&self) -> StatPersisted {
-        self.packed.numbered().1
+    pub fn persisted(self) -> StatPersisted {
+        self.packed.content().0.stat
     }
 
     /// Both.
     #[must_use]
-    pub fn acl_and_stat(&self) -> (i64, StatPersisted) {
-        self.packed.numbered()
-    }
-
-    /// Another ACL, and a change of the stat.
-    pub fn set_acl(&mut self, acl: i64, change: impl FnOnce(&mut StatPersisted)) {
-        let mut stat = self.persisted();
-        change(&mut stat);
-        self.packed.renumber(acl, &stat);
-    }
-
-    /// A change of the stat alone.
-    pub fn set_stat(&mut self, change: impl FnOnce(&mut StatPersisted)) {
-        let (acl, mut stat) = self.packed.numbered();
-        change(&mut stat);
-        self.packed.renumber(acl, &stat);
-    }
-
-    /// Other data, and a change of the stat.
-    pub fn set_data(&mut self, data: Option<&[u8]>, change: impl FnOnce(&mut StatPersisted)) {
-        let mut stat = self.persisted();
-        change(&mut stat);
-        self.packed.set(data, &stat);
-    }
-
-    /// Bytes of its path and its data.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.packed.size()
+    pub fn acl_and_stat(self) -> (i64, StatPersisted) {
+        let (numbers, _) = self.packed.content();
+        (numbers.acl, numbers.stat)
     }
 
     /// The stat that clients see.
     #[must_use]
-    pub fn stat(&self) -> Stat {
-        client_stat(&self.persisted(), self.data(), self.children.len())
+    pub fn stat(self) -> Stat {
+        let (numbers, data) = self.packed.content();
+        client_stat(&numbers.stat, data, self.children.len())
     }
 
     /// Its part of the tree's digest.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of_node(self.path(), self.data(), &self.persisted())
+    pub fn digest(self) -> Digest {
+        let (numbers, data) = self.packed.content();
+        Digest::of_node(self.path(), data, &numbers.stat)
     }
 }
 

@@ -1,19 +1,32 @@
-//! A znode's bytes in one allocation: what its stat and its ACL are, its path, its data.
+//! A znode as one byte string: flags, its path, what its stat and its ACL are, its data.
 //!
 //! Most znodes are written once or seldom and have no children: of the 72 bytes of a stat and an ACL's key, they
-//! need a dozen. So a head says which numbers differ from those of a new znode, and holds only these, each as
-//! short as it is (LEB128, 7 bits a byte).
+//! need eight to ten. So the flags say which numbers differ from those of a new znode, and only these are there,
+//! each as short as it is (LEB128, 7 bits a byte).
+
+use std::ops::Range;
 
 use zk_wire::ids::Zxid;
 use zk_wire::stat::StatPersisted;
 
 use super::acl_table::OPEN_ACL;
+use super::slab::Slab;
 
-/// A znode but for its children.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Packed(Box<[u8]>);
+/// The bytes of a znode.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed<'a>(&'a [u8]);
 
-/// What the head's first byte says.
+/// What there is to a znode but its path and its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Numbers {
+    /// The key of its ACL.
+    pub(super) acl: i64,
+    pub(super) stat: StatPersisted,
+    /// The number of its set of children, if it has any.
+    pub(super) children: Option<u32>,
+}
+
+/// What the first byte says.
 mod flag {
     /// Null and empty data are distinct.
     pub(super) const HAS_DATA: u8 = 1 << 0;
@@ -27,52 +40,28 @@ mod flag {
     pub(super) const ACL_SET: u8 = 1 << 4;
     /// `ephemeral_owner`.
     pub(super) const OWNED: u8 = 1 << 5;
+    /// The set of its children.
+    pub(super) const CHILDREN: u8 = 1 << 6;
+    /// A `ctime` of another age.
+    pub(super) const OTHER_AGE: u8 = 1 << 7;
 }
 
-/// Flags, the head's length, and at most nine numbers; one of them is an `i64` of which no byte is saved.
-const MAX_HEAD: usize = 2 + 9 * 10;
+/// The age of a `ctime` that takes five bytes: milliseconds from the beginning of 2020, till 2054.
+const AGE_BEGINS: i64 = 1_577_836_800_000;
+const AGE_BYTES: usize = 5;
 
-/// The head of a znode, as it is put together.
-struct Head {
-    bytes: [u8; MAX_HEAD],
+/// Flags, the path's length, a `ctime`, and at most ten other numbers.
+const MAX_NUMBERS: usize = 1 + 11 * 10;
+
+/// Numbers as bytes, as they are put together.
+struct Writing {
+    bytes: [u8; MAX_NUMBERS],
     len: usize,
 }
 
-impl Head {
-    fn of(path_bytes: usize, has_data: bool, acl: i64, stat: &StatPersisted) -> Head {
-        let StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid } =
-            *stat;
-        let mut head = Head { bytes: [0; MAX_HEAD], len: 2 };
-        let mut flags = if has_data { flag::HAS_DATA } else { 0 };
-        head.number(path_bytes as u64);
-        head.number(czxid.0 as u64);
-        head.number(ctime as u64);
-        if acl != OPEN_ACL {
-            flags |= flag::ACL;
-            head.number(zigzag(acl));
-        }
-        if (mzxid, mtime, version) != (czxid, ctime, 0) {
-            flags |= flag::SET;
-            head.number(zigzag(mzxid.0.wrapping_sub(czxid.0)));
-            head.number(zigzag(mtime.wrapping_sub(ctime)));
-            head.number(u64::from(version as u32));
-        }
-        if (pzxid, cversion) != (czxid, 0) {
-            flags |= flag::PARENT;
-            head.number(zigzag(pzxid.0.wrapping_sub(czxid.0)));
-            head.number(u64::from(cversion as u32));
-        }
-        if aversion != 0 {
-            flags |= flag::ACL_SET;
-            head.number(u64::from(aversion as u32));
-        }
-        if ephemeral_owner != 0 {
-            flags |= flag::OWNED;
-            head.number(ephemeral_owner as u64);
-        }
-        head.bytes[0] = flags;
-        head.bytes[1] = head.len as u8;
-        head
+impl Writing {
+    fn new() -> Writing {
+        Writing { bytes: [0; MAX_NUMBERS], len: 0 }
     }
 
     fn number(&mut self, mut number: u64) {
@@ -83,6 +72,11 @@ impl Head {
         }
         self.bytes[self.len] = number as u8;
         self.len += 1;
+    }
+
+    fn fixed(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     fn bytes(&self) -> &[u8] {
@@ -99,11 +93,11 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-/// The numbers of a head, one after the other.
-struct Numbers<'a>(&'a [u8]);
+/// Numbers, one after the other.
+struct Reading<'a>(&'a [u8]);
 
-impl Numbers<'_> {
-    fn next(&mut self) -> u64 {
+impl Reading<'_> {
+    fn number(&mut self) -> u64 {
         let (mut number, mut shift) = (0, 0);
         while let [byte, rest @ ..] = self.0 {
             self.0 = rest;
@@ -115,94 +109,181 @@ impl Numbers<'_> {
         }
         number
     }
+
+    fn fixed<const N: usize>(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        if let Some((fixed, rest)) = self.0.split_first_chunk::<N>() {
+            bytes[..N].copy_from_slice(fixed);
+            self.0 = rest;
+        }
+        u64::from_le_bytes(bytes)
+    }
 }
 
-impl Packed {
-    /// A znode of these parts.
-    pub(super) fn new(path: &[u8], data: Option<&[u8]>, acl: i64, stat: &StatPersisted) -> Packed {
-        let head = Head::of(path.len(), data.is_some(), acl, stat);
-        Packed([head.bytes(), path, data.unwrap_or_default()].concat().into_boxed_slice())
+impl Numbers {
+    /// The flags that say which there are, but for that of data, and those.
+    fn write(&self) -> (u8, Writing) {
+        let Numbers { acl, stat, children } = *self;
+        let StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid } =
+            stat;
+        let (mut flags, mut out) = (0, Writing::new());
+        out.number(czxid.0 as u64);
+        let age = ctime.wrapping_sub(AGE_BEGINS) as u64;
+        if age >> (8 * AGE_BYTES) == 0 {
+            out.fixed(&age.to_le_bytes()[..AGE_BYTES]);
+        } else {
+            flags |= flag::OTHER_AGE;
+            out.fixed(&ctime.to_le_bytes());
+        }
+        if let Some(children) = children {
+            flags |= flag::CHILDREN;
+            out.number(u64::from(children));
+        }
+        if acl != OPEN_ACL {
+            flags |= flag::ACL;
+            out.number(zigzag(acl));
+        }
+        if (mzxid, mtime, version) != (czxid, ctime, 0) {
+            flags |= flag::SET;
+            out.number(zigzag(mzxid.0.wrapping_sub(czxid.0)));
+            out.number(zigzag(mtime.wrapping_sub(ctime)));
+            out.number(u64::from(version as u32));
+        }
+        if (pzxid, cversion) != (czxid, 0) {
+            flags |= flag::PARENT;
+            out.number(zigzag(pzxid.0.wrapping_sub(czxid.0)));
+            out.number(u64::from(cversion as u32));
+        }
+        if aversion != 0 {
+            flags |= flag::ACL_SET;
+            out.number(u64::from(aversion as u32));
+        }
+        if ephemeral_owner != 0 {
+            flags |= flag::OWNED;
+            out.number(ephemeral_owner as u64);
+        }
+        (flags, out)
     }
 
-    fn flags(&self) -> u8 {
-        self.0.first().copied().unwrap_or_default()
-    }
-
-    fn head_bytes(&self) -> usize {
-        self.0.get(1).copied().map_or(0, usize::from)
-    }
-
-    fn numbers(&self) -> Numbers<'_> {
-        Numbers(self.0.get(2..self.head_bytes()).unwrap_or_default())
-    }
-
-    /// Its path.
-    pub(super) fn path(&self) -> &[u8] {
-        let bytes = self.numbers().next() as usize;
-        &self.0[self.head_bytes()..][..bytes]
-    }
-
-    /// Its data.
-    pub(super) fn data(&self) -> Option<&[u8]> {
-        let behind = self.head_bytes() + self.numbers().next() as usize;
-        (self.flags() & flag::HAS_DATA != 0).then(|| &self.0[behind..])
-    }
-
-    /// Bytes of its path and its data.
-    pub(super) fn size(&self) -> usize {
-        self.0.len() - self.head_bytes()
-    }
-
-    /// The key of its ACL, and its stat.
-    pub(super) fn numbered(&self) -> (i64, StatPersisted) {
-        let (flags, mut numbers) = (self.flags(), self.numbers());
+    fn read(flags: u8, from: &mut Reading<'_>) -> Numbers {
         let has = |flag| flags & flag != 0;
-        numbers.next();
-        let czxid = numbers.next() as i64;
-        let ctime = numbers.next() as i64;
-        let acl = if has(flag::ACL) { unzigzag(numbers.next()) } else { OPEN_ACL };
+        let czxid = from.number() as i64;
+        let ctime = if has(flag::OTHER_AGE) {
+            from.fixed::<8>() as i64
+        } else {
+            AGE_BEGINS + from.fixed::<AGE_BYTES>() as i64
+        };
+        let children = has(flag::CHILDREN).then(|| from.number() as u32);
+        let acl = if has(flag::ACL) { unzigzag(from.number()) } else { OPEN_ACL };
         let (mut mzxid, mut mtime, mut version) = (czxid, ctime, 0);
         if has(flag::SET) {
-            mzxid = czxid.wrapping_add(unzigzag(numbers.next()));
-            mtime = ctime.wrapping_add(unzigzag(numbers.next()));
-            version = numbers.next() as u32 as i32;
+            mzxid = czxid.wrapping_add(unzigzag(from.number()));
+            mtime = ctime.wrapping_add(unzigzag(from.number()));
+            version = from.number() as u32 as i32;
         }
         let (mut pzxid, mut cversion) = (czxid, 0);
         if has(flag::PARENT) {
-            pzxid = czxid.wrapping_add(unzigzag(numbers.next()));
-            cversion = numbers.next() as u32 as i32;
+            pzxid = czxid.wrapping_add(unzigzag(from.number()));
+            cversion = from.number() as u32 as i32;
         }
-        let aversion = if has(flag::ACL_SET) { numbers.next() as u32 as i32 } else { 0 };
-        let ephemeral_owner = if has(flag::OWNED) { numbers.next() as i64 } else { 0 };
+        let aversion = if has(flag::ACL_SET) { from.number() as u32 as i32 } else { 0 };
+        let ephemeral_owner = if has(flag::OWNED) { from.number() as i64 } else { 0 };
         let (czxid, mzxid, pzxid) = (Zxid(czxid), Zxid(mzxid), Zxid(pzxid));
         let stat =
             StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid };
-        (acl, stat)
+        Numbers { acl, stat, children }
     }
+}
 
-    /// Another ACL and another stat.
-    pub(super) fn renumber(&mut self, acl: i64, stat: &StatPersisted) {
-        let head = Head::of(self.path().len(), self.data().is_some(), acl, stat);
-        let old = self.head_bytes();
-        if head.len == old {
-            self.0[..old].copy_from_slice(head.bytes());
-        } else {
-            self.0 = [head.bytes(), &self.0[old..]].concat().into_boxed_slice();
+fn data_flag(data: Option<&[u8]>) -> u8 {
+    if data.is_some() { flag::HAS_DATA } else { 0 }
+}
+
+/// Adds a znode, whose number is its string's.
+pub(super) fn insert(slab: &mut Slab, path: &[u8], data: Option<&[u8]>, numbers: &Numbers) -> u32 {
+    let (flags, numbers) = numbers.write();
+    let mut head = Writing::new();
+    head.fixed(&[flags | data_flag(data)]);
+    head.number(path.len() as u64);
+    slab.insert(&[head.bytes(), path, numbers.bytes(), data.unwrap_or_default()])
+}
+
+/// Changes the numbers of a znode, and its data if there is other.
+pub(super) fn update(
+    slab: &mut Slab,
+    znode: u32,
+    data: Option<Option<&[u8]>>,
+    change: impl FnOnce(&mut Numbers),
+) {
+    let Some(old) = Packed::of(slab, znode) else {
+        return;
+    };
+    let (mut numbers, range) = old.numbers_at();
+    change(&mut numbers);
+    let (mut flags, numbers) = numbers.write();
+    match data {
+        None => {
+            flags |= old.flags() & flag::HAS_DATA;
+            slab.splice(znode, range, [numbers.bytes(), &[]]);
+        }
+        Some(data) => {
+            flags |= data_flag(data);
+            let range = range.start..old.0.len();
+            slab.splice(znode, range, [numbers.bytes(), data.unwrap_or_default()]);
         }
     }
+    if let Some([first, ..]) = slab.get_mut(znode) {
+        *first = flags;
+    }
+}
 
-    /// Other data, and another stat.
-    pub(super) fn set(&mut self, data: Option<&[u8]>, stat: &StatPersisted) {
-        let (acl, path) = (self.numbered().0, self.path());
-        let head = Head::of(path.len(), data.is_some(), acl, stat);
-        let (old, behind) = (self.head_bytes(), self.head_bytes() + path.len());
-        let data = data.unwrap_or_default();
-        if head.len == old && self.0.len() - behind == data.len() {
-            self.0[..old].copy_from_slice(head.bytes());
-            self.0[behind..].copy_from_slice(data);
-        } else {
-            self.0 = [head.bytes(), path, data].concat().into_boxed_slice();
+impl<'a> Packed<'a> {
+    /// The znode of a number.
+    pub(super) fn of(slab: &'a Slab, znode: u32) -> Option<Packed<'a>> {
+        slab.get(znode).map(Packed)
+    }
+
+    /// The path of the znode with which these bytes begin.
+    pub(super) fn path_in(bytes: &'a [u8]) -> &'a [u8] {
+        Packed(bytes).path()
+    }
+
+    fn flags(self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// Its path, and what is behind it.
+    fn split(self) -> (&'a [u8], &'a [u8]) {
+        let mut reading = Reading(self.0.get(1..).unwrap_or_default());
+        let bytes = reading.number() as usize;
+        reading.0.split_at(bytes)
+    }
+
+    /// Its numbers, and where they are.
+    fn numbers_at(self) -> (Numbers, Range<usize>) {
+        let (_, behind) = self.split();
+        let mut reading = Reading(behind);
+        let numbers = Numbers::read(self.flags(), &mut reading);
+        (numbers, self.0.len() - behind.len()..self.0.len() - reading.0.len())
+    }
+
+    /// Its path.
+    pub(super) fn path(self) -> &'a [u8] {
+        self.split().0
+    }
+
+    /// Its numbers and its data.
+    pub(super) fn content(self) -> (Numbers, Option<&'a [u8]>) {
+        let (numbers, range) = self.numbers_at();
+        (numbers, (self.flags() & flag::HAS_DATA != 0).then(|| &self.0[range.end..]))
+    }
+
+    /// The number of its set of children, if it has any.
+    pub(super) fn children(self) -> Option<u32> {
+        if self.flags() & flag::CHILDREN == 0 {
+            return None;
         }
+        self.numbers_at().0.children
     }
 }
 
@@ -212,7 +293,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn number() -> impl Strategy<Value = i64> {
-        prop_oneof![Just(0), Just(-1), Just(i64::MIN), Just(i64::MAX), -200..200i64, any::<i64>()]
+        prop_oneof![
+            Just(0),
+            Just(-1),
+            Just(i64::MIN),
+            Just(i64::MAX),
+            -200..200i64,
+            AGE_BEGINS - 2..AGE_BEGINS + 2,
+            AGE_BEGINS + (1 << 40) - 2..AGE_BEGINS + (1 << 40) + 2,
+            any::<i64>()
+        ]
     }
 
     fn small() -> impl Strategy<Value = i32> {
@@ -233,6 +323,12 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        fn numbers()(stat in stats(), acl in number(), children in any::<Option<u32>>()) -> Numbers {
+            Numbers { acl, stat, children }
+        }
+    }
+
     fn data() -> impl Strategy<Value = Option<Vec<u8>>> {
         prop::option::of(prop::collection::vec(any::<u8>(), 0..200))
     }
@@ -242,33 +338,30 @@ mod tests {
         #[test]
         fn what_is_packed_is_there(
             path in "/[a-z]{0,300}",
-            steps in prop::collection::vec((stats(), number(), prop::option::of(data())), 1..10),
+            mut data in data(),
+            mut expected in numbers(),
+            steps in prop::collection::vec((numbers(), prop::option::of(data())), 0..10),
         ) {
-            let (mut stat, mut acl, first) = steps[0].clone();
-            let mut data = first.flatten();
-            let mut packed = Packed::new(path.as_bytes(), data.as_deref(), acl, &stat);
-            for (new_stat, new_acl, new_data) in steps {
-                stat = new_stat;
-                match new_data {
-                    Some(new_data) => {
-                        data = new_data;
-                        packed.set(data.as_deref(), &stat);
-                    }
-                    None => {
-                        acl = new_acl;
-                        packed.renumber(acl, &stat);
-                    }
-                }
+            let mut slab = Slab::default();
+            let znode = insert(&mut slab, path.as_bytes(), data.as_deref(), &expected);
+            for (numbers, new_data) in std::iter::once((expected, None)).chain(steps) {
+                let other = new_data.as_ref().map(Option::as_deref);
+                update(&mut slab, znode, other, |old| {
+                    assert_eq!(*old, expected);
+                    *old = numbers;
+                });
+                expected = numbers;
+                data = new_data.unwrap_or(data);
+                let packed = Packed::of(&slab, znode).unwrap();
                 prop_assert_eq!(packed.path(), path.as_bytes());
-                prop_assert_eq!(packed.data(), data.as_deref());
-                prop_assert_eq!(packed.numbered(), (acl, stat));
-                prop_assert_eq!(packed.size(), path.len() + data.as_ref().map_or(0, Vec::len));
+                prop_assert_eq!(packed.content(), (expected, data.as_deref()));
+                prop_assert_eq!(packed.children(), expected.children);
             }
         }
     }
 
     #[test]
-    fn the_head_of_a_new_znode_is_short() {
+    fn the_numbers_of_a_new_znode_are_short() {
         let (zxid, time) = (Zxid(0x5_0001_0000), 1_764_000_000_000);
         let stat = StatPersisted {
             czxid: zxid,
@@ -278,6 +371,9 @@ mod tests {
             mtime: time,
             ..Default::default()
         };
-        assert_eq!(Packed::new(b"/a", Some(b"data"), OPEN_ACL, &stat).head_bytes(), 14);
+        let mut slab = Slab::default();
+        let numbers = Numbers { acl: OPEN_ACL, stat, children: None };
+        let znode = insert(&mut slab, b"/a", Some(b"data"), &numbers);
+        assert_eq!(slab.get(znode).unwrap().len(), "/a".len() + "data".len() + 12);
     }
 }

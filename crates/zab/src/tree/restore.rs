@@ -7,7 +7,6 @@ use zk_wire::ids::{SessionId, Zxid};
 use zk_wire::stat::StatPersisted;
 use zk_wire::txn::LoggedTxn;
 
-use super::node::Node;
 use super::{Applied, ROOT, Tree};
 use crate::storage::{Restore, RestoreError};
 
@@ -140,7 +139,7 @@ impl Restore for Restoring {
             self.tree.take(path);
         }
         self.tree.acls.add_use(acl);
-        self.tree.put(Node::new(path, data.as_deref(), acl, &stat), parent);
+        self.tree.put(path, data.as_deref(), acl, &stat, parent);
         Ok(())
     }
 

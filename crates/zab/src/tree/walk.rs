@@ -30,7 +30,7 @@ struct Level {
 
 impl Walk {
     /// The next znode with its path; the root's is empty, as in snapshots. `None` at the end.
-    pub fn step<'a>(&'a mut self, tree: &'a Tree) -> Option<(&'a str, &'a Node)> {
+    pub fn step<'a>(&'a mut self, tree: &'a Tree) -> Option<(&'a str, Node<'a>)> {
         if !std::mem::replace(&mut self.begun, true) {
             self.levels.push(Level { length: 0, after: None });
             return Some(("", tree.get(ROOT)?));
