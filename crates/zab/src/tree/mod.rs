@@ -397,13 +397,12 @@ impl Tree {
         if has_children {
             self.take_descendants(path);
         }
-        self.take_from_quota(path);
+        self.take_from_quota(path, parent);
         events.push(event);
     }
 
-    fn take_from_quota(&mut self, path: &str) {
-        let bytes = self.get(path).map_or(0, |node| length(node.data()));
-        self.take(path);
+    fn take_from_quota(&mut self, path: &str, parent: Option<NodeId>) {
+        let bytes = self.take(path, parent);
         if let Some(QuotaNode::Limits(about)) = QuotaNode::of(path) {
             self.quotas.remove(about);
         }
@@ -420,7 +419,8 @@ impl Tree {
                 Some(child) => left.push(child),
                 None => {
                     if left.len() > 1 {
-                        self.take_from_quota(&left[left.len() - 1]);
+                        let last = &left[left.len() - 1];
+                        self.take_from_quota(last, self.parent(last));
                     }
                     left.pop();
                 }
@@ -564,7 +564,7 @@ impl Tree {
         parent: Option<NodeId>,
     ) {
         self.digest = self.digest.plus(Digest::of_node(path, data, stat));
-        self.data_bytes += size(path, data);
+        self.data_bytes += (path.len() + data.map_or(0, <[u8]>::len)) as u64;
         match Owner::of(stat.ephemeral_owner) {
             Owner::None => {}
             Owner::Session(session) => {
@@ -580,14 +580,14 @@ impl Tree {
         }
     }
 
-    /// Removes a znode from its parent, the indices and the digest.
-    fn take(&mut self, path: &str) {
-        let seen = |node: Node<'_>| (node.digest(), size(path, node.data()), node.acl_and_stat());
-        let Some((id, (digest, size, (acl, stat)))) = self.nodes.remove(path, seen) else {
-            return;
+    /// Removes a znode from its parent, the indices and the digest, and says how many bytes of data it had.
+    fn take(&mut self, path: &str, parent: Option<NodeId>) -> i64 {
+        let seen = |node: Node<'_>| (node.digest(), node.data().map_or(0, <[u8]>::len), node.acl_and_stat());
+        let Some((id, (digest, bytes, (acl, stat)))) = self.nodes.remove(path, seen) else {
+            return 0;
         };
         self.digest = self.digest.minus(digest);
-        self.data_bytes -= size;
+        self.data_bytes -= (path.len() + bytes) as u64;
         self.acls.release(acl);
         match Owner::of(stat.ephemeral_owner) {
             Owner::None => {}
@@ -596,9 +596,10 @@ impl Tree {
                 self.reapable.remove(path);
             }
         }
-        if let Some(parent) = self.parent(path) {
+        if let Some(parent) = parent {
             self.nodes.remove_child(parent, id);
         }
+        bytes as i64
     }
 
     fn forget_ephemeral(&mut self, session: SessionId, path: &str) {
@@ -609,11 +610,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// Bytes of a znode's path and data.
-fn size(path: &str, data: Option<&[u8]>) -> u64 {
-    (path.len() + data.map_or(0, <[u8]>::len)) as u64
 }
 
 /// Bytes of data, as something to count with.

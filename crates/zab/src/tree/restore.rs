@@ -136,7 +136,7 @@ impl Restore for Restoring {
         // One that was created again meanwhile is in a fuzzy snapshot twice; what was below it before is gone.
         if self.tree.nodes.find(path).is_some() {
             self.tree.take_descendants(path);
-            self.tree.take(path);
+            self.tree.take(path, parent);
         }
         self.tree.acls.add_use(acl);
         self.tree.put(path, data.as_deref(), acl, &stat, parent);
