@@ -20,6 +20,7 @@ import urllib.request
 
 from cluster import Processes, eventually, java
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -194,8 +195,13 @@ class Kazoo(Consumer):
         self.client.ChildrenWatch("/nerve/services/orders", self.read)
 
     def read(self, names):
-        leaves = [json.loads(self.client.get(f"/nerve/services/orders/{name}")[0]) for name in names]
-        self.say("nerve", [leaf["host"] for leaf in leaves])
+        hosts = []
+        for name in names:
+            try:
+                hosts.append(json.loads(self.client.get(f"/nerve/services/orders/{name}")[0])["host"])
+            except NoNodeError:
+                pass  # What is gone since it was listed is gone; the next list says so.
+        self.say("nerve", hosts)
 
     def say(self, prefix, words):
         self.said.append(f"{prefix} {' '.join(words)}")
