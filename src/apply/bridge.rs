@@ -56,6 +56,9 @@ struct Leader {
     neighbours: Neighbours,
     filled: Filled,
     audit: Audit,
+    counts: Counts,
+    /// May something have changed since they were counted? To count takes a while.
+    has_news: bool,
     is_synced: bool,
     /// Has everything that was there at first been written, as far as it could be?
     is_settled: bool,
@@ -255,6 +258,8 @@ impl Bridge {
             neighbours: Neighbours::new(roots.clone()),
             filled: Filled::default(),
             audit,
+            counts: Counts::default(),
+            has_news: true,
             rules,
             new_rules,
             roots,
@@ -296,7 +301,7 @@ impl Leader {
         let mut pool_ended = std::pin::pin!(pool.ended());
         let ended = loop {
             self.work();
-            tokio::select! {
+            let has_news = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 ended = &mut pool_ended => break Err(ended.into()),
                 observation = observations.next() => {
@@ -306,33 +311,44 @@ impl Leader {
                         let Some(Some(observation)) = observations.next().now_or_never() else { break };
                         self.observed(observation);
                     }
+                    true
                 }
-                Some(event) = self.pool_events.recv() => self.pool_event(event),
+                Some(event) = self.pool_events.recv() => {
+                    self.pool_event(event);
+                    true
+                }
                 Some(written) = self.writes.join_next() => match written {
-                    Ok(written) => if self.written(written) == End::Fenced {
-                        break Err(BridgeError::Fenced);
+                    Ok(written) => match self.written(written) {
+                        End::Fenced => break Err(BridgeError::Fenced),
+                        End::Done | End::Again => true,
                     },
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
                 Some(seen) = self.looks.join_next() => match seen {
-                    Ok(seen) => self.seen(seen),
-                    Err(_) => break Err(BridgeError::TaskPanicked),
-                },
-                Ok(()) = self.new_rules.changed() => self.rule(),
-                Some(timer) = self.timers.join_next() => match timer {
-                    Ok(Timer::Plan(key)) => self.ledger.retry(key),
-                    Ok(Timer::Drained(key)) => {
-                        self.armed.remove(&key);
-                        self.ledger.push(key);
+                    Ok(seen) => {
+                        self.seen(seen);
+                        true
                     }
-                    Ok(Timer::Look(failed)) => self.looked(failed),
-                    Ok(Timer::See(failed)) => self.sighted(failed),
-                    Ok(Timer::List) => self.ledger.want_lists(),
                     Err(_) => break Err(BridgeError::TaskPanicked),
                 },
-                _ = tell.tick() => self.tell(),
+                Ok(()) = self.new_rules.changed() => {
+                    self.rule();
+                    true
+                }
+                Some(timer) = self.timers.join_next() => match timer {
+                    Ok(timer) => {
+                        self.timed(timer);
+                        true
+                    }
+                    Err(_) => break Err(BridgeError::TaskPanicked),
+                },
+                _ = tell.tick() => {
+                    self.tell();
+                    false
+                }
                 _ = audit.tick() => self.audit(),
-            }
+            };
+            self.has_news |= has_news;
         };
         if ended.is_ok() {
             let rest = async { while self.writes.join_next().await.is_some() {} };
@@ -568,12 +584,28 @@ impl Leader {
         }
     }
 
-    /// Reads again what should be as it is known, however quiet the watches are.
-    fn audit(&mut self) {
+    /// It is time for this.
+    fn timed(&mut self, timer: Timer) {
+        match timer {
+            Timer::Plan(key) => self.ledger.retry(key),
+            Timer::Drained(key) => {
+                self.armed.remove(&key);
+                self.ledger.push(key);
+            }
+            Timer::Look(failed) => self.looked(failed),
+            Timer::See(failed) => self.sighted(failed),
+            Timer::List => self.ledger.want_lists(),
+        }
+    }
+
+    /// Reads again what should be as it is known, however quiet the watches are. Was there something to read?
+    fn audit(&mut self) -> bool {
         let share = self.audit.share(self.ledger.audited(), self.started.elapsed());
-        if self.is_settled && share > 0 {
+        let reads = self.is_settled && share > 0;
+        if reads {
             self.audit.after = self.ledger.audit(self.audit.after.as_ref(), share);
         }
+        reads
     }
 
     fn seen(&mut self, seen: Seen) {
@@ -640,8 +672,11 @@ impl Leader {
         }
     }
 
-    fn tell(&self) {
-        let Counts { services, znodes, refused, pending } = self.ledger.counts();
+    fn tell(&mut self) {
+        if std::mem::take(&mut self.has_news) {
+            self.counts = self.ledger.counts();
+        }
+        let Counts { services, znodes, refused, pending } = self.counts;
         let pending = pending + self.neighbours.pending() + self.looks.len();
         let (attached, sessions) = self.pool.attached();
         self.instruments.tell(Status {
