@@ -219,8 +219,16 @@ impl Bridge {
         observe: impl Fn() -> S,
         stop: CancellationToken,
     ) -> Result<(), BridgeError> {
-        let Bridge { rules: mut new_rules, roots, policy, audit, pool, events, instruments, started: told } =
-            self;
+        let Bridge {
+            rules: mut new_rules,
+            roots,
+            policy,
+            audit,
+            pool,
+            events,
+            instruments,
+            started: pool_started,
+        } = self;
         let leadership = pool.leadership.clone();
         let mut observations = std::pin::pin!(observe());
         let mut starting = std::pin::pin!(Pool::start(pool, instruments.sessions.clone(), stop.clone()));
@@ -250,7 +258,7 @@ impl Bridge {
             Err(PoolError::Fenced) => return Err(BridgeError::Fenced),
             Err(error) => return Err(BridgeError::Start(error)),
         };
-        told.send_replace(Some(pool.clone()));
+        pool_started.send_replace(Some(pool.clone()));
         observations.set(observe());
         let rules = new_rules.borrow_and_update().of(&instruments.ensemble);
         let leader = Leader {

@@ -21,7 +21,7 @@ use super::watcher::{self, Seen};
 use super::writer::{WriteError, Written, write};
 use crate::apply::{Direction, Events, Instruments, Queue, reference};
 use crate::config::Config;
-use crate::model::{EnsembleName, ServiceKey, ZnodePath};
+use crate::model::{ServiceKey, ZnodePath};
 use crate::session::{Ensemble, Leadership, Pool};
 
 /// The reverse direction: what is registered in ZooKeeper into Kubernetes' Services.
@@ -106,8 +106,8 @@ const NAMED: usize = 10;
 const FINDINGS: usize = 64;
 
 impl Importer {
-    /// An importer of one ensemble as its configuration ([`Config::each`]) wants it; without imports it has nothing to
-    /// do. `namespace` is the one that the bridge runs in, and `status` is told what it does.
+    /// An importer of one ensemble as its configuration ([`Config::each`]) wants it. `namespace` is the one that the
+    /// bridge runs in, and `status` is told what it does.
     #[must_use]
     pub(crate) fn new(
         config: &Config,
@@ -122,7 +122,7 @@ impl Importer {
         Importer {
             ensemble,
             imports: imports.cloned().collect(),
-            sees_to_what_is_left: config.imports.is_empty() && config.ensemble == EnsembleName::default(),
+            sees_to_what_is_left: config.imports.is_empty() && config.ensemble.is_default(),
             audit: config.zookeeper.audit_interval,
             identity: Identity::of(config, namespace),
             client,

@@ -72,6 +72,17 @@ impl Two {
         Two { sides, eye, legacy, legacy_dir, more, dir }
     }
 
+    /// Both are there, with an eye on the other one too, and a leader has published in both.
+    async fn published() -> (Two, Server, Session, Leader) {
+        let two = Two::new().await;
+        let legacy = two.legacy().await;
+        let there = session(two.legacy).await;
+        let leader = two.bridge(true).await;
+        until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
+        until(&there, HOSTS, &["10.0.0.1:8080"]).await;
+        (two, legacy, there, leader)
+    }
+
     async fn legacy(&self) -> Server {
         server_at(self.legacy, &self.legacy_dir).await
     }
@@ -274,13 +285,8 @@ async fn an_ensemble_that_is_not_there_holds_up_nobody() {
 
 #[tokio::test]
 async fn an_ensemble_that_goes_away_is_waited_for_alone_and_finds_its_znodes() {
-    let two = Two::new().await;
-    let legacy = two.legacy().await;
-    let there = session(two.legacy).await;
-    let leader = two.bridge(true).await;
+    let (two, legacy, there, leader) = Two::published().await;
     until(&two.eye, "/services/first", &["10.0.0.1:8080"]).await;
-    until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
-    until(&there, HOSTS, &["10.0.0.1:8080"]).await;
     let (here, hosts) = (format!("{DIRECTORY}/10.0.0.1:8080"), format!("{HOSTS}/10.0.0.1:8080"));
     let before = (stat(&two.eye, &here).await, stat(&there, &hosts).await);
     let both = two.latencies().await;
@@ -308,12 +314,7 @@ async fn an_ensemble_that_goes_away_is_waited_for_alone_and_finds_its_znodes() {
 
 #[tokio::test]
 async fn a_leader_that_has_lost_all_ensembles_ends_and_one_is_not_all() {
-    let two = Two::new().await;
-    let legacy = two.legacy().await;
-    let there = session(two.legacy).await;
-    let leader = two.bridge(true).await;
-    until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
-    until(&there, HOSTS, &["10.0.0.1:8080"]).await;
+    let (two, legacy, there, leader) = Two::published().await;
     drop(there);
     legacy.stop().await.unwrap();
     leader.until_value("zoobridge_restarts_total", "legacy", 1.0).await;
@@ -372,12 +373,7 @@ async fn where_we_are_nobody_or_may_not_start_the_other_one_goes_on() {
 /// Somebody else's bridge of the same name, at one of our ensembles.
 #[tokio::test]
 async fn who_takes_one_ensemble_over_does_not_end_the_other_one() {
-    let two = Two::new().await;
-    let legacy = two.legacy().await;
-    let there = session(two.legacy).await;
-    let leader = two.bridge(true).await;
-    until(&there, HOSTS, &["10.0.0.1:8080"]).await;
-    until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
+    let (two, legacy, there, leader) = Two::published().await;
     let before = stat(&two.eye, &format!("{DIRECTORY}/10.0.0.1:8080")).await;
     // It publishes something that is none of ours there.
     let alone = format!(
@@ -405,12 +401,7 @@ async fn who_takes_one_ensemble_over_does_not_end_the_other_one() {
 
 #[tokio::test]
 async fn who_leads_next_resumes_both() {
-    let two = Two::new().await;
-    let legacy = two.legacy().await;
-    let there = session(two.legacy).await;
-    let first = two.bridge(true).await;
-    until(&two.eye, DIRECTORY, &["10.0.0.1:8080"]).await;
-    until(&there, HOSTS, &["10.0.0.1:8080"]).await;
+    let (two, legacy, there, first) = Two::published().await;
     let (here, hosts) = (format!("{DIRECTORY}/10.0.0.1:8080"), format!("{HOSTS}/10.0.0.1:8080"));
     let before = (stat(&two.eye, &here).await, stat(&there, &hosts).await);
     let second = two.bridge(false).await;
