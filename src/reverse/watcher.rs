@@ -133,7 +133,7 @@ impl Connection<'_> {
         let mut audit = self.next_audit();
         loop {
             let heard = tokio::select! {
-                event = events.recv() => Heard::with(event.ok_or(Broken::Lost)?, events),
+                event = events.recv() => Heard::of(event.ok_or(Broken::Lost)?).and_more(events, EVENTS),
                 () = tokio::time::sleep_until(audit) => {
                     audit = self.next_audit();
                     self.audit(session, events).await?
@@ -176,7 +176,7 @@ impl Connection<'_> {
     async fn audit(&mut self, session: &Session, events: &mut Events) -> Result<Heard, Broken> {
         self.watch(session).await?;
         let found = self.read_everything(session).await?;
-        let heard = Heard::so_far(events);
+        let heard = Heard::default().and_more(events, usize::MAX);
         if !heard.overflow {
             let paths = Arc::new(heard.paths.clone());
             for (index, finding) in found {
@@ -222,25 +222,21 @@ struct Heard {
 }
 
 impl Heard {
-    /// This, and what is there beside it already.
-    fn with(first: Event, events: &mut Events) -> Self {
+    /// This alone.
+    fn of(event: Event) -> Self {
         let mut heard = Heard::default();
-        heard.take(first);
-        while heard.paths.len() < EVENTS
-            && let Ok(event) = events.try_recv()
-        {
-            heard.take(event);
-        }
+        heard.take(event);
         heard
     }
 
-    /// All that is there.
-    fn so_far(events: &mut Events) -> Self {
-        let mut heard = Heard::default();
-        while let Ok(event) = events.try_recv() {
-            heard.take(event);
+    /// And what is there already, up to so many paths.
+    fn and_more(mut self, events: &mut Events, most: usize) -> Self {
+        while self.paths.len() < most
+            && let Ok(event) = events.try_recv()
+        {
+            self.take(event);
         }
-        heard
+        self
     }
 
     fn take(&mut self, event: Event) {

@@ -89,12 +89,6 @@ pub fn client_stat(stat: &StatPersisted, data: Option<&[u8]>, children: usize) -
 }
 
 impl<'a> Node<'a> {
-    /// Is this its path?
-    #[must_use]
-    pub fn is_at(self, path: &str) -> bool {
-        self.packed.path() == path.as_bytes()
-    }
-
     /// Its path.
     #[must_use]
     pub fn path(self) -> &'a str {

@@ -244,7 +244,7 @@ mod tests {
                 };
                 match change {
                     Change::Remove => {
-                        let (id, is_it) = znodes.remove(&path, |node| node.is_at(&path)).unwrap();
+                        let (id, is_it) = znodes.remove(&path, |node| node.path() == path).unwrap();
                         prop_assert_eq!((id, is_it), (entry.id, true));
                         expected.remove(&path);
                         prop_assert!(znodes.node(id).is_none());
